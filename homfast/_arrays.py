@@ -1,0 +1,223 @@
+"""The questions asked of arrays at the door: library, device, dtype, shape, layout, overlap.
+
+Every public function passes its arguments through here, so that each complaint names the argument,
+what came, what was wanted and what to do, and so that backends see plain 2-D NumPy arrays only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+PRECISIONS = (None, "highest", "high", "medium")
+
+
+def host_array(value: Any, name: str) -> np.ndarray:
+    """``value`` as a NumPy array that shares its memory, float32 or float64.
+
+    Raises TypeError for what is not an array of a supported kind on the CPU.
+    """
+    array = value if type(value) is np.ndarray else _as_numpy(value, name)
+    if array.dtype not in FLOATS:
+        raise TypeError(_dtype_complaint(array.dtype, name))
+    return array
+
+
+def _as_numpy(value: Any, name: str) -> np.ndarray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: got a masked array, whose mask would be lost; pass a plain array, "
+            f"for instance {name}.filled(0)"
+        )
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
+        kind = value.__dlpack_device__()[0]
+        if kind != 1:
+            raise TypeError(
+                f"{name}: got a {_type_name(value)} on a device (DLPack device type {int(kind)}), "
+                "wanted an array in CPU memory; move it there yourself, homfast never does"
+            )
+        if getattr(value, "requires_grad", False):
+            raise TypeError(
+                f"{name}: got a tensor that requires grad, whose graph would be lost; "
+                f"pass {name}.detach()"
+            )
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError) as error:
+            raise TypeError(
+                f"{name}: got a {_type_name(value)} of dtype {getattr(value, 'dtype', '?')} that "
+                f"NumPy cannot view ({error}); wanted float32 or float64"
+            ) from error
+    if hasattr(value, "__array_interface__"):
+        return np.asarray(value)
+    raise TypeError(
+        f"{name}: got {_type_name(value)}, wanted an array of float32 or float64; "
+        f"convert with np.asarray({name}, dtype=np.float32)"
+    )
+
+
+def _dtype_complaint(dtype: np.dtype, name: str) -> str:
+    if dtype.kind == "f" and dtype.itemsize in (4, 8) and not dtype.isnative:
+        native = dtype.newbyteorder("=")
+        return (
+            f"{name}: got byte-swapped {dtype.str}, wanted native byte order; "
+            f"pass {name}.astype(np.{native.name})"
+        )
+    return (
+        f"{name}: got dtype {dtype}, wanted float32 or float64; "
+        f"pass {name}.astype(np.float32) if that loses nothing you need"
+    )
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def check_same_dtype(first: np.ndarray, first_name: str, second: np.ndarray, name: str) -> None:
+    """TypeError unless both have one dtype; nothing is cast in silence."""
+    if first.dtype != second.dtype:
+        raise TypeError(
+            f"{name}: got {second.dtype} beside {first_name} of {first.dtype}, wanted one dtype; "
+            f"cast one of them, for instance {name}.astype(np.{first.dtype})"
+        )
+
+
+def check_matrix(array: np.ndarray, name: str, meaning: str) -> None:
+    """ValueError unless ``array`` has two axes."""
+    if array.ndim != 2:
+        raise ValueError(f"{name}: got shape {array.shape}, wanted two axes, {meaning}")
+
+
+def check_last_axis(array: np.ndarray, name: str, size: int, why: str) -> None:
+    """ValueError unless the last axis has ``size`` elements."""
+    if array.ndim == 0 or array.shape[-1] != size:
+        raise ValueError(f"{name}: got shape {array.shape}, wanted (..., {size}) to match {why}")
+
+
+def check_precision(precision: Any) -> None:
+    """ValueError unless ``precision`` is one of the words of the contract."""
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"precision: got {precision!r}, wanted None, 'highest', 'high' or 'medium'"
+        )
+
+
+def check_slope(negative_slope: Any) -> float:
+    """``negative_slope`` as a finite float."""
+    try:
+        slope = float(negative_slope)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"negative_slope: got {_type_name(negative_slope)}, wanted a number"
+        ) from None
+    if not math.isfinite(slope):
+        raise ValueError(f"negative_slope: got {slope}, wanted a finite number")
+    return slope
+
+
+def as_rows(array: np.ndarray) -> np.ndarray:
+    """(..., features) as (rows, features) with a contiguous last axis.
+
+    A row-strided array is viewed; any other layout is copied once, as np.matmul does.
+    """
+    if array.ndim != 2:
+        rows = math.prod(array.shape[:-1])
+        array = array.reshape(rows, array.shape[-1])
+    return as_kernel_matrix(array)
+
+
+def as_kernel_matrix(array: np.ndarray) -> np.ndarray:
+    """A 2-D array in a layout kernels take: aligned, last axis contiguous, whole element steps."""
+    itemsize = array.itemsize
+    row_stride, column_stride = array.strides
+    if (
+        array.flags.aligned
+        and (column_stride == itemsize or array.shape[1] <= 1)
+        and row_stride % itemsize == 0
+    ):
+        return array
+    return np.ascontiguousarray(array)
+
+
+def mask_rows(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Check a bit mask for pre-activations of ``shape`` and return it as rows of bytes."""
+    if not isinstance(mask, np.ndarray):
+        mask = _as_numpy(mask, "mask")
+    if mask.dtype != np.uint8:
+        raise TypeError(
+            f"mask: got dtype {mask.dtype}, wanted uint8 bits; pack booleans with "
+            "np.packbits(mask, axis=-1, bitorder='little')"
+        )
+    wanted = (*shape[:-1], (shape[-1] + 7) // 8)
+    if mask.shape != wanted:
+        raise ValueError(
+            f"mask: got shape {mask.shape}, wanted {wanted}, one bit for each of {shape}"
+        )
+    return as_rows(mask)
+
+
+def prepare_out(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, Callable[[], Any]]:
+    """Where a kernel is to write for ``out`` (or None), and what to call after it has.
+
+    An ``out`` that overlaps an input, or whose layout no kernel takes, is written through a
+    buffer. The callable returns the array to give to the user, of shape ``shape``.
+    """
+    if out is None:
+        result = np.empty(shape, dtype)
+        return _rows_of_contiguous(result), lambda: result
+    target = out if isinstance(out, np.ndarray) else _as_numpy(out, "out")
+    if isinstance(target, np.ma.MaskedArray):
+        raise TypeError("out: got a masked array, wanted a plain array")
+    if target.dtype != dtype:
+        raise TypeError(f"out: got dtype {target.dtype}, wanted {dtype}, the dtype of the inputs")
+    if target.shape != shape:
+        raise ValueError(f"out: got shape {target.shape}, wanted {shape}")
+    if not target.flags.writeable:
+        raise ValueError("out: got a read-only array, wanted a writable one")
+    direct = target.flags.c_contiguous or (
+        target.ndim == 2 and as_kernel_matrix(target) is target and _rows_are_apart(target)
+    )
+    if direct and target.flags.aligned and not any(np.may_share_memory(target, i) for i in inputs):
+        rows = target if target.ndim == 2 else _rows_of_contiguous(target)
+        return rows, lambda: out
+    buffer = np.empty(shape, dtype)
+
+    def finish() -> Any:
+        target[...] = buffer
+        return out
+
+    return _rows_of_contiguous(buffer), finish
+
+
+def _rows_of_contiguous(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        return array
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+
+
+def _rows_are_apart(matrix: np.ndarray) -> bool:
+    return matrix.shape[0] <= 1 or abs(matrix.strides[0]) >= matrix.shape[1] * matrix.itemsize
+
+
+def result_like(result: np.ndarray, source: Any) -> Any:
+    """``result`` in the array library of ``source``, sharing memory."""
+    if isinstance(source, np.ndarray):
+        return result
+    module = type(source).__module__.partition(".")[0]
+    if module == "torch":
+        import torch
+
+        return torch.from_numpy(result)
+    namespace = getattr(source, "__array_namespace__", None)
+    if namespace is not None:
+        return namespace().from_dlpack(result)
+    return result

@@ -1,0 +1,69 @@
+"""What a backend module offers: a name, two questions, and the ops.
+
+Every op takes 2-D arrays whose last axis is contiguous and writes its result into arrays the caller
+allocated. Shapes, dtypes and overlap have been checked before an op is called. ``weight`` is what
+``pack_weight`` returned, or a plain array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = np.ndarray
+Mask = np.ndarray  # uint8 (rows, ceil(features / 8)), bit i of byte j is feature 8 j + i
+
+
+class Backend(Protocol):
+    """The protocol; modules satisfy it by having these names."""
+
+    name: str
+
+    def is_available(self) -> bool: ...
+
+    def why_unavailable(self) -> str: ...
+
+    def accepts(self, array: Any) -> bool: ...
+
+    def pack_weight(self, weight: Array) -> Any:
+        """A handle that stands for ``weight`` (out_features, in_features) in the ops."""
+
+    def linear(self, x: Array, weight: Any, out: Array) -> None:
+        """out = x weight^T."""
+
+    def linear_relu(
+        self, x: Array, weight: Any, negative_slope: float, out: Array, mask: Mask | None
+    ) -> None:
+        """out = relu(x weight^T); mask, if given, receives one bit a unit."""
+
+    def linear_masked(
+        self, x: Array, weight: Any, mask: Mask, negative_slope: float, out: Array
+    ) -> None:
+        """out = x weight^T where the mask bit is set, negative_slope times it elsewhere."""
+
+    def grad_input(
+        self, grad_output: Array, weight: Any, mask: Mask | None, negative_slope: float, out: Array
+    ) -> None:
+        """out = (mask applied to grad_output) weight."""
+
+    def grad_weight(
+        self, grad_output: Array, x: Array, mask: Mask | None, negative_slope: float, out: Array
+    ) -> None:
+        """out = (mask applied to grad_output)^T x, summed over the rows in order."""
+
+    def adam_update(
+        self,
+        weight: Array,
+        grad: Array,
+        first_moment: Array,
+        second_moment: Array,
+        coefficients: Sequence[float],
+    ) -> None:
+        """One Adam step in place; the coefficients are those of ``training.AdamCoefficients``."""
+
+    def sgd_update(
+        self, weight: Array, grad: Array, learning_rate: float, weight_decay: float
+    ) -> None:
+        """weight -= learning_rate (grad + weight_decay weight), in place."""

@@ -1,0 +1,35 @@
+"""The C++ kernels of the extension ``homfast._native`` behind the backend protocol."""
+
+from __future__ import annotations
+
+import numpy as np
+
+name = "native"
+
+try:
+    import homfast._native as _native
+except ImportError as error:  # built with HOMFAST_NATIVE=0, or not built
+    _native = None  # type: ignore[assignment]
+    _reason = f"the extension homfast._native is not installed ({error})"
+else:
+    _reason = ""
+    pack_weight = _native.PackedWeight
+    linear = _native.linear
+    linear_relu = _native.linear_relu
+    linear_masked = _native.linear_masked
+    grad_input = _native.grad_input
+    grad_weight = _native.grad_weight
+    adam_update = _native.adam_update
+    sgd_update = _native.sgd_update
+
+
+def is_available():
+    return _native is not None
+
+
+def why_unavailable():
+    return _reason
+
+
+def accepts(array):
+    return isinstance(array, np.ndarray)

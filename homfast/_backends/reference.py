@@ -1,0 +1,93 @@
+"""The specification: every op in a few lines of NumPy.
+
+Each op accumulates in the dtype of its arrays; hand it float64 copies to get the trusted value that
+the tests compare the kernels with.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+name = "reference"
+
+
+def is_available():
+    return True
+
+
+def why_unavailable():
+    return ""
+
+
+def accepts(array):
+    return isinstance(array, np.ndarray)
+
+
+def pack_weight(weight):
+    return weight
+
+
+def unpack_mask(mask, features):
+    """The bits of ``mask`` (rows, ceil(features / 8)) as booleans (rows, features)."""
+    return np.unpackbits(mask, axis=-1, count=features, bitorder="little").astype(bool)
+
+
+def select(mask, values, negative_slope):
+    """values where the bit is set; +0.0, or negative_slope times the value, where it is not."""
+    keep = unpack_mask(mask, values.shape[-1])
+    slope = values.dtype.type(negative_slope)
+    return np.where(keep, values, slope * values if slope else values.dtype.type(0))
+
+
+def linear(x, weight, out):
+    with np.errstate(all="ignore"):
+        np.matmul(x, weight.T, out=out)
+
+
+def linear_relu(x, weight, negative_slope, out, mask):
+    linear(x, weight, out)
+    bits = np.packbits(~(out <= 0), axis=-1, bitorder="little")
+    with np.errstate(all="ignore"):
+        out[...] = select(bits, out, negative_slope)
+    if mask is not None:
+        mask[...] = bits
+
+
+def linear_masked(x, weight, mask, negative_slope, out):
+    linear(x, weight, out)
+    with np.errstate(all="ignore"):
+        out[...] = select(mask, out, negative_slope)
+
+
+def grad_input(grad_output, weight, mask, negative_slope, out):
+    with np.errstate(all="ignore"):
+        if mask is not None:
+            grad_output = select(mask, grad_output, negative_slope)
+        np.matmul(grad_output, weight, out=out)
+
+
+def grad_weight(grad_output, x, mask, negative_slope, out):
+    with np.errstate(all="ignore"):
+        if mask is not None:
+            grad_output = select(mask, grad_output, negative_slope)
+        np.matmul(grad_output.T, x, out=out)
+
+
+def adam_update(weight, grad, first_moment, second_moment, coefficients):
+    c = coefficients
+    dtype = weight.dtype.type
+    if c.decay_factor != 1.0:
+        weight *= dtype(c.decay_factor)
+    if c.weight_decay:
+        grad = grad + dtype(c.weight_decay) * weight
+    first_moment *= dtype(c.beta1)
+    first_moment += dtype(1 - c.beta1) * grad
+    second_moment *= dtype(c.beta2)
+    second_moment += dtype(1 - c.beta2) * (grad * grad)
+    denominator = np.sqrt(second_moment) * dtype(c.root_correction) + dtype(c.epsilon)
+    weight -= dtype(c.step_size) * (first_moment / denominator)
+
+
+def sgd_update(weight, grad, learning_rate, weight_decay):
+    dtype = weight.dtype.type
+    weight -= dtype(learning_rate) * (grad + dtype(weight_decay) * weight)

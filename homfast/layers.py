@@ -1,0 +1,203 @@
+"""Drop-in calls for one bias-free layer, forward and backward.
+
+Rows are samples, as in ``torch.nn.functional.linear``. A call checks its arguments, chooses the
+backend from the array, allocates the result, and runs one kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from homfast import _arrays, _backends
+
+
+def linear(x, weight, *, out=None, precision=None, backend=None):
+    """Product of each row of ``x`` with a weight matrix: ``x @ weight.T``.
+
+    Parameters
+    ----------
+    x : array, shape (..., in_features), float32 or float64
+        Rows are samples. Strided rows are read in place; other layouts are copied once.
+    weight : array, shape (out_features, in_features), dtype of `x`
+    out : array, shape (..., out_features), optional
+        Where to write. It may overlap an input.
+    precision : {None, "highest", "high", "medium"}
+        Accuracy of float32 products, in the words of ``torch.set_float32_matmul_precision``;
+        None is "highest". Only targets with a bf16 matrix unit compute less than "highest".
+    backend : str, optional
+        Name of a backend; by default the first that takes `x`.
+
+    Returns
+    -------
+    array, shape (..., out_features), of the library of `x`
+
+    Raises
+    ------
+    TypeError
+        Mixed or unsupported dtypes, an array on another device, a list, a masked array.
+    ValueError
+        Shapes that do not match, an unknown `precision` or `backend`.
+
+    Notes
+    -----
+    Componentwise, ``|error| <= gamma_K |weight| |x|`` with ``gamma_K = K u / (1 - K u)``, ``u`` the
+    unit roundoff. The bits of a row depend on that row and the weights alone, see
+    `set_batch_invariant`.
+
+    Examples
+    --------
+    >>> import numpy as np, homfast
+    >>> homfast.linear(np.float32([[1, 2]]), np.float32([[3, 4], [5, 6]]))
+    array([[11., 17.]], dtype=float32)
+    """
+    call = _Forward(x, weight, out, precision, backend)
+    call.backend.linear(call.rows, call.weight, call.target)
+    return call.result()
+
+
+def linear_relu(
+    x, weight, *, negative_slope=0.0, out=None, return_mask=False, precision=None, backend=None
+):
+    """``relu(x @ weight.T)`` in one pass, with the bits its backward needs.
+
+    Parameters
+    ----------
+    x, weight, out, precision, backend
+        As in `linear`.
+    negative_slope : float
+        Slope for pre-activations <= 0; 0 is ReLU, others are leaky ReLU.
+    return_mask : bool
+        Also return which units are active.
+
+    Returns
+    -------
+    y : array, shape (..., out_features)
+        ``z`` where the pre-activation ``z`` is > 0 or NaN; elsewhere +0.0, or
+        ``negative_slope * z``.
+    mask : uint8 array, shape (..., ceil(out_features / 8)), only if `return_mask`
+        ``numpy.packbits(~(z <= 0), axis=-1, bitorder="little")``.
+
+    Examples
+    --------
+    >>> import numpy as np, homfast
+    >>> homfast.linear_relu(np.float32([1, 2]), np.float32([[3, -4], [5, 6]]), return_mask=True)
+    (array([ 0., 17.], dtype=float32), array([2], dtype=uint8))
+    """
+    slope = _arrays.check_slope(negative_slope)
+    call = _Forward(x, weight, out, precision, backend)
+    mask = mask_target = None
+    if return_mask:
+        mask = np.empty((*call.shape[:-1], (call.shape[-1] + 7) // 8), np.uint8)
+        mask_target = mask.reshape(call.target.shape[0], mask.shape[-1])
+    call.backend.linear_relu(call.rows, call.weight, slope, call.target, mask_target)
+    if mask is None:
+        return call.result()
+    return call.result(), _arrays.result_like(mask, x)
+
+
+def linear_relu_backward(
+    grad_output, x, weight, mask, *, negative_slope=0.0, precision=None, backend=None
+):
+    """Gradients of `linear_relu` (or of `linear`, with ``mask=None``).
+
+    Parameters
+    ----------
+    grad_output : array, shape (..., out_features)
+    x : array, shape (..., in_features), or None
+        The input of the forward call; None skips ``grad_weight``.
+    weight : array, shape (out_features, in_features), or None
+        None skips ``grad_input``.
+    mask : uint8 array, shape (..., ceil(out_features / 8)), or None
+        What the forward call returned; None means a linear layer.
+    negative_slope : float
+        That of the forward call.
+    precision, backend
+        As in `linear`.
+
+    Returns
+    -------
+    grad_input : array, shape (..., in_features), or None
+        ``g @ weight`` with ``g`` the masked `grad_output`: a unit whose bit is clear passes +0.0
+        (or ``negative_slope`` times its gradient) whatever its gradient holds.
+    grad_weight : array, shape (out_features, in_features), or None
+        ``g.T @ x``, summed over all rows in one fixed order.
+    """
+    slope = _arrays.check_slope(negative_slope)
+    _arrays.check_precision(precision)
+    grad = _arrays.host_array(grad_output, "grad_output")
+    if grad.ndim == 0:
+        raise ValueError("grad_output: got a scalar, wanted shape (..., out_features)")
+    out_features = grad.shape[-1]
+    chosen = _backends.resolve(backend, grad)
+    mask_bytes = None if mask is None else _arrays.mask_rows(mask, grad.shape)
+    grad_rows = _arrays.as_rows(grad)
+
+    grad_input = grad_weight = None
+    if weight is not None:
+        matrix = _arrays.host_array(weight, "weight")
+        _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
+        _arrays.check_same_dtype(grad, "grad_output", matrix, "weight")
+        if matrix.shape[0] != out_features:
+            raise ValueError(
+                f"weight: got shape {matrix.shape}, wanted ({out_features}, in_features) to match "
+                f"grad_output of shape {grad.shape}"
+            )
+    if x is not None:
+        inputs = _arrays.host_array(x, "x")
+        _arrays.check_same_dtype(grad, "grad_output", inputs, "x")
+        if inputs.ndim == 0 or inputs.shape[:-1] != grad.shape[:-1]:
+            raise ValueError(
+                f"x: got shape {inputs.shape}, wanted the leading axes {grad.shape[:-1]} of "
+                "grad_output and then in_features"
+            )
+        if weight is not None:
+            _arrays.check_last_axis(inputs, "x", matrix.shape[1], f"weight {matrix.shape}")
+
+    if weight is not None:
+        grad_input = np.empty((*grad.shape[:-1], matrix.shape[1]), grad.dtype)
+        rows = grad_input.reshape(grad_rows.shape[0], matrix.shape[1])
+        handle = _arrays.as_kernel_matrix(matrix)
+        chosen.grad_input(grad_rows, handle, mask_bytes, slope, rows)
+        grad_input = _arrays.result_like(grad_input, grad_output)
+    if x is not None:
+        grad_weight = np.empty((out_features, inputs.shape[-1]), grad.dtype)
+        rows = _arrays.as_rows(inputs)
+        chosen.grad_weight(grad_rows, rows, mask_bytes, slope, grad_weight)
+        grad_weight = _arrays.result_like(grad_weight, grad_output)
+    return grad_input, grad_weight
+
+
+class _Forward:
+    """A checked forward call: rows, weight and target as kernels take them."""
+
+    __slots__ = ("backend", "finish", "rows", "shape", "source", "target", "weight")
+
+    def __init__(self, x: Any, weight: Any, out: Any, precision: Any, backend: str | None):
+        if precision is not None:
+            _arrays.check_precision(precision)
+        inputs = _arrays.host_array(x, "x")
+        matrix = _arrays.host_array(weight, "weight")
+        _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
+        _arrays.check_same_dtype(inputs, "x", matrix, "weight")
+        if inputs.ndim == 0 or inputs.shape[-1] != matrix.shape[1]:
+            hint = ""
+            if inputs.ndim and inputs.shape[-1] == matrix.shape[0]:
+                hint = "; is weight transposed? pass weight.T"
+            raise ValueError(
+                f"x: got shape {inputs.shape}, wanted (..., {matrix.shape[1]}) to match weight "
+                f"(out_features, in_features) of shape {matrix.shape}{hint}"
+            )
+        self.source = x
+        self.backend = _backends.resolve(backend, inputs)
+        self.shape = (*inputs.shape[:-1], matrix.shape[0])
+        self.target, self.finish = _arrays.prepare_out(
+            out, self.shape, inputs.dtype, (inputs, matrix)
+        )
+        self.rows = _arrays.as_rows(inputs)
+        self.weight = _arrays.as_kernel_matrix(matrix)
+
+    def result(self) -> Any:
+        result = self.finish()
+        return result if type(result) is not np.ndarray else _arrays.result_like(result, self.source)

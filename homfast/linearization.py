@@ -1,0 +1,138 @@
+"""A network with its masks frozen at a point: the Jacobian as an operator, one bit a unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from homfast import _arrays
+
+# Rows of Jacobians computed at a time are bounded so that the widest buffer stays near this size.
+_JACOBIAN_BYTES = 1 << 25
+
+
+class Linearization:
+    """``J(x)`` of a bias-free ReLU network; made by `ReLUNetwork.linearize`.
+
+    Attributes
+    ----------
+    output : array, shape (..., out_features)
+        The network at `x`.
+
+    Notes
+    -----
+    It raises RuntimeError once the network's weights have changed.
+    """
+
+    def __init__(self, net: Any, x: Any):
+        inputs = net._check(x, "x", net.widths[0])
+        self._net = net
+        self._version = net._version
+        self._batch = inputs.shape[:-1]
+        self._masks: list[np.ndarray] = []
+        rows = _arrays.as_rows(inputs)
+        for layer in range(len(net._packed) - 1):
+            width = net.widths[layer + 1]
+            hidden = np.empty((rows.shape[0], width), net.dtype)
+            mask = np.empty((rows.shape[0], (width + 7) // 8), np.uint8)
+            net._backend.linear_relu(
+                rows, net._packed[layer], net._negative_slope, hidden, mask
+            )
+            self._masks.append(mask)
+            rows = hidden
+        output = np.empty((rows.shape[0], net.widths[-1]), net.dtype)
+        net._backend.linear(rows, net._packed[-1], output)
+        output = output.reshape(*self._batch, net.widths[-1])
+        self.output = _arrays.result_like(output, x)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(..., out_features, in_features)."""
+        return (*self._batch, self._net.widths[-1], self._net.widths[0])
+
+    def forward(self, v: Any) -> Any:
+        """``J v`` for each row.
+
+        Parameters
+        ----------
+        v : array, shape (..., in_features)
+            Leading axes as those of `x`; if `x` was one vector, any.
+
+        Returns
+        -------
+        array, shape (..., out_features)
+        """
+        net = self._net
+        rows, masks, batch = self._prepare(v, "v", net.widths[0])
+        for layer, mask in enumerate(masks):
+            hidden = np.empty((rows.shape[0], net.widths[layer + 1]), net.dtype)
+            net._backend.linear_masked(
+                rows, net._packed[layer], mask, net._negative_slope, hidden
+            )
+            rows = hidden
+        out = np.empty((rows.shape[0], net.widths[-1]), net.dtype)
+        net._backend.linear(rows, net._packed[-1], out)
+        return _arrays.result_like(out.reshape(*batch, net.widths[-1]), v)
+
+    def adjoint(self, u: Any) -> Any:
+        """``J^T u`` for each row.
+
+        Parameters
+        ----------
+        u : array, shape (..., out_features)
+            Leading axes as those of `x`; if `x` was one vector, any.
+
+        Returns
+        -------
+        array, shape (..., in_features)
+        """
+        rows, masks, batch = self._prepare(u, "u", self._net.widths[-1])
+        result = pull_back_input(self._net, rows, masks)
+        return _arrays.result_like(result.reshape(*batch, self._net.widths[0]), u)
+
+    def _prepare(self, array: Any, name: str, features: int) -> tuple[Any, list[Any], Any]:
+        self._net._check_version(self._version, "linearize")
+        checked = self._net._check(array, name, features)
+        batch = checked.shape[:-1]
+        if self._batch and batch != self._batch:
+            raise ValueError(
+                f"{name}: got shape {checked.shape}, wanted {(*self._batch, features)}, "
+                "the leading axes of x"
+            )
+        rows = _arrays.as_rows(checked)
+        masks = self._masks
+        if not self._batch:
+            masks = [np.broadcast_to(m, (rows.shape[0], m.shape[1])) for m in masks]
+        return rows, masks, batch
+
+
+def pull_back_input(net: Any, grad: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
+    """The gradient of the input alone: it needs the masks and nothing else."""
+    for layer in reversed(range(len(net._packed))):
+        below = np.empty((grad.shape[0], net.widths[layer]), net.dtype)
+        mask = masks[layer] if layer < len(masks) else None
+        net._backend.grad_input(grad, net._packed[layer], mask, net._negative_slope, below)
+        grad = below
+    return grad
+
+
+def jacobian(net: Any, x: Any) -> Any:
+    """Jacobians of `net` at the rows of `x`, by pulling back the rows of the identity."""
+    inputs = net._check(x, "x", net.widths[0])
+    in_features, out_features = net.widths[0], net.widths[-1]
+    rows = _arrays.as_rows(inputs)
+    result = np.empty((rows.shape[0], out_features, in_features), net.dtype)
+    identity = np.eye(out_features, dtype=net.dtype)
+    row_bytes = max(1, out_features) * max(1, *net.widths) * net.dtype.itemsize
+    step = max(1, _JACOBIAN_BYTES // row_bytes)
+    for start in range(0, rows.shape[0], step):
+        part = rows[start : start + step]
+        masks = [np.repeat(m, out_features, axis=0) for m in Linearization(net, part)._masks]
+        grads = np.ascontiguousarray(np.tile(identity, (part.shape[0], 1)))
+        result[start : start + step] = pull_back_input(net, grads, masks).reshape(
+            part.shape[0], out_features, in_features
+        )
+    return _arrays.result_like(
+        result.reshape(*inputs.shape[:-1], out_features, in_features), x
+    )

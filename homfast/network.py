@@ -1,0 +1,462 @@
+"""Bias-free ReLU networks: positively homogeneous maps f(t y) = t f(y), t >= 0.
+
+Two hidden layers are enough for stable recovery of sparse vectors, low-rank matrices and phaseless
+signals, one is not (Bamberger, Heckel, Krahmer, arXiv 2308.02836).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from homfast import _arrays, _backends
+
+
+class ReLUNetwork:
+    """A bias-free ReLU network ``W_L relu(... relu(W_1 x))``; the last layer is linear.
+
+    Parameters
+    ----------
+    weights : sequence of arrays, each (out_features, in_features)
+        One a layer, first layer first, of one dtype, float32 or float64; they are copied.
+    negative_slope : float
+        Slope of the hidden units for pre-activations <= 0; 0 is ReLU.
+    precision : {"highest", "high", "medium"}
+        Accuracy of float32 products, see `homfast.linear`.
+    backend : str, optional
+        Name of a backend; by default the first that is available.
+
+    Raises
+    ------
+    ValueError
+        No layers, a weight that is not a matrix, widths that do not chain.
+    TypeError
+        Mixed or unsupported dtypes.
+
+    Notes
+    -----
+    A row of the result is determined, to the bit, by that row and the weights: not by the batch,
+    its size or the thread count. Scaling the input by a power of two scales the result exactly, as
+    long as nothing overflows or goes denormal.
+
+    Examples
+    --------
+    >>> import numpy as np, homfast
+    >>> absolute = homfast.ReLUNetwork([np.float32([[1], [-1]]), np.float32([[1, 1]])])
+    >>> absolute(np.float32([[-3], [2]]))
+    array([[3.],
+           [2.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        weights: Iterable[Any],
+        *,
+        negative_slope: float = 0.0,
+        precision: str | None = "highest",
+        backend: str | None = None,
+    ):
+        _arrays.check_precision(precision)
+        self._negative_slope = _arrays.check_slope(negative_slope)
+        self._precision = precision or "highest"
+        self._weights = [np.array(w, order="C") for w in _checked_weights(weights)]
+        self._backend_name = backend
+        self._backend = _backends.resolve(backend, self._weights[0])
+        self._version = 0
+        self._pack()
+
+    @classmethod
+    def random(
+        cls, widths: Sequence[int], *, seed: int = 0, dtype: Any = np.float32, **options: Any
+    ) -> ReLUNetwork:
+        """A network with He initialisation: N(0, 2 / in_features), N(0, 1 / in_features) last.
+
+        Parameters
+        ----------
+        widths : sequence of int
+            Input width, hidden widths, output width.
+        seed : int
+            The same seed gives the same weights.
+        dtype : float32 or float64
+        **options
+            `negative_slope`, `precision`, `backend` of the class. With a slope a the variance is
+            2 / ((1 + a^2) in_features).
+
+        Notes
+        -----
+        He, Zhang, Ren, Sun, arXiv 1502.01852. The last layer is linear and keeps the variance.
+        """
+        widths = _checked_widths(widths)
+        dtype = np.dtype(dtype)
+        if dtype not in _arrays.FLOATS:
+            raise TypeError(f"dtype: got {dtype}, wanted float32 or float64")
+        slope = _arrays.check_slope(options.get("negative_slope", 0.0))
+        generator = np.random.default_rng(seed)
+        weights = []
+        for layer in range(len(widths) - 1):
+            fan_in, fan_out = widths[layer], widths[layer + 1]
+            gain = 1.0 if layer == len(widths) - 2 else 2.0 / (1.0 + slope * slope)
+            scale = np.sqrt(gain / max(fan_in, 1))
+            weights.append((scale * generator.standard_normal((fan_out, fan_in))).astype(dtype))
+        return cls(weights, **options)
+
+    # What it is ----------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """Read-only views of the weights, first layer first."""
+        views = tuple(w.view() for w in self._weights)
+        for view in views:
+            view.flags.writeable = False
+        return views
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Input width, hidden widths, output width."""
+        return (self._weights[0].shape[1], *(w.shape[0] for w in self._weights))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64."""
+        return self._weights[0].dtype
+
+    @property
+    def negative_slope(self) -> float:
+        """Slope of the hidden units for pre-activations <= 0."""
+        return self._negative_slope
+
+    @property
+    def precision(self) -> str:
+        """Accuracy of float32 products."""
+        return self._precision
+
+    def __repr__(self) -> str:
+        slope = f", negative_slope={self._negative_slope}" if self._negative_slope else ""
+        return f"ReLUNetwork(widths={self.widths}, dtype={self.dtype}{slope})"
+
+    def set_weights(self, weights: Iterable[Any]) -> None:
+        """Replace the weights by others of the same shapes and dtype; they are copied.
+
+        Closures and linearisations made before raise RuntimeError from now on.
+        """
+        checked = _checked_weights(weights)
+        shapes, wanted = [w.shape for w in checked], [w.shape for w in self._weights]
+        if shapes != wanted:
+            raise ValueError(f"weights: got shapes {shapes}, wanted {wanted}; make a new network?")
+        if checked[0].dtype != self.dtype:
+            raise TypeError(f"weights: got dtype {checked[0].dtype}, wanted {self.dtype}")
+        for own, new in zip(self._weights, [np.array(w) for w in checked], strict=True):
+            own[...] = new
+        self._weights_changed()
+
+    def to(self, like: Any) -> ReLUNetwork:
+        """A copy of this network with the dtype, and on the device, of the array ``like``."""
+        dtype = _arrays.host_array(like, "like").dtype
+        return ReLUNetwork(
+            [w.astype(dtype) for w in self._weights],
+            negative_slope=self._negative_slope,
+            precision=self._precision,
+            backend=self._backend_name,
+        )
+
+    # What it computes ----------------------------------------------------------------------------
+
+    def __call__(self, x: Any, out: Any = None) -> Any:
+        """The network at each row of `x`.
+
+        Parameters
+        ----------
+        x : array, shape (..., in_features), dtype of the weights
+        out : array, shape (..., out_features), optional
+            Where to write. It may overlap `x`.
+
+        Returns
+        -------
+        array, shape (..., out_features), of the library of `x`
+        """
+        inputs = self._check(x, "x", self.widths[0])
+        shape = (*inputs.shape[:-1], self.widths[-1])
+        target, finish = _arrays.prepare_out(out, shape, self.dtype, (inputs,))
+        rows = _arrays.as_rows(inputs)
+        for layer in range(len(self._packed) - 1):
+            hidden = np.empty((rows.shape[0], self.widths[layer + 1]), self.dtype)
+            self._backend.linear_relu(
+                rows, self._packed[layer], self._negative_slope, hidden, None
+            )
+            rows = hidden
+        self._backend.linear(rows, self._packed[-1], target)
+        result = finish()
+        return result if out is not None else _arrays.result_like(result, x)
+
+    def vjp(self, x: Any) -> tuple[Any, Callable[[Any], tuple[Any, list[Any]]]]:
+        """The network at `x` and a function that pulls a gradient back through it.
+
+        Parameters
+        ----------
+        x : array, shape (..., in_features)
+
+        Returns
+        -------
+        y : array, shape (..., out_features)
+        vjp : callable
+            ``grad_input, grad_weights = vjp(grad_output)``: `grad_output` has the shape of `y`,
+            `grad_input` that of `x`, and `grad_weights` is a list, one gradient a weight, summed
+            over all rows. It may be called more than once. RuntimeError after the weights changed.
+
+        Notes
+        -----
+        Kept for it: one bit a hidden unit, and the layers' inputs for the weights' gradients.
+        """
+        inputs = self._check(x, "x", self.widths[0])
+        record = self._record(np.array(_arrays.as_rows(inputs)))
+        y = record.output.reshape(*inputs.shape[:-1], self.widths[-1])
+        version = self._version
+
+        def vjp(grad_output: Any) -> tuple[Any, list[Any]]:
+            self._check_version(version, "vjp")
+            grad = self._check(grad_output, "grad_output", self.widths[-1])
+            if grad.shape != y.shape:
+                raise ValueError(f"grad_output: got shape {grad.shape}, wanted {y.shape}, that of y")
+            grad_rows, grad_weights = self._pull_back(_arrays.as_rows(grad), record)
+            grad_input = grad_rows.reshape(inputs.shape)
+            return (
+                _arrays.result_like(grad_input, grad_output),
+                [_arrays.result_like(g, grad_output) for g in grad_weights],
+            )
+
+        return _arrays.result_like(y, x), vjp
+
+    def jvp(self, x: Any, v: Any) -> tuple[Any, Any]:
+        """The network at `x` and its directional derivative along `v`.
+
+        Parameters
+        ----------
+        x, v : arrays of one shape (..., in_features)
+
+        Returns
+        -------
+        y, dy : arrays, shape (..., out_features)
+            ``dy = J(x) v``; at a kink the derivative is that of the inactive side, as in `vjp`.
+        """
+        linearized = self.linearize(x)
+        direction = self._check(v, "v", self.widths[0])
+        if direction.shape[:-1] != linearized.output.shape[:-1]:
+            raise ValueError(
+                f"v: got shape {direction.shape}, wanted that of x, "
+                f"{(*linearized.output.shape[:-1], self.widths[0])}"
+            )
+        return linearized.output, linearized.forward(v)
+
+    def jacobian(self, x: Any) -> Any:
+        """The Jacobian at each row of `x`.
+
+        Parameters
+        ----------
+        x : array, shape (..., in_features)
+
+        Returns
+        -------
+        array, shape (..., out_features, in_features)
+            ``f(x) = J(x) x``, for the network is positively homogeneous.
+        """
+        from homfast.linearization import jacobian
+
+        return jacobian(self, x)
+
+    def linearize(self, x: Any) -> Any:
+        """The network with its masks frozen at `x`: a linear operator that can be used many times.
+
+        Parameters
+        ----------
+        x : array, shape (..., in_features)
+
+        Returns
+        -------
+        Linearization
+            ``forward(v)``, ``adjoint(u)``, and ``output``, the network at `x`. It keeps one bit a
+            hidden unit.
+        """
+        from homfast.linearization import Linearization
+
+        return Linearization(self, x)
+
+    # Files ---------------------------------------------------------------------------------------
+
+    def save(self, path: Any) -> None:
+        """Write the network to a safetensors file, tensors ``layers.0.weight`` and so on.
+
+        Raises
+        ------
+        ImportError
+            Without the package safetensors, in the extras ``demo`` and ``test``.
+        """
+        safetensors = _import_safetensors()
+        tensors = {f"layers.{i}.weight": w for i, w in enumerate(self._weights)}
+        metadata = {
+            "format": "homfast.ReLUNetwork",
+            "negative_slope": repr(self._negative_slope),
+            "precision": self._precision,
+        }
+        safetensors.save_file(tensors, str(path), metadata)
+
+    @classmethod
+    def load(cls, path: Any, *, backend: str | None = None) -> ReLUNetwork:
+        """Read a network that `save` wrote. Nothing in the file is executed.
+
+        Raises
+        ------
+        ValueError
+            The file is not a network: not safetensors, no or missing layers, widths that do not
+            chain.
+        """
+        safetensors = _import_safetensors()
+        try:
+            with safetensors.safe_open(str(path), "numpy") as file:
+                metadata = file.metadata() or {}
+                names = set(file.keys())
+                wanted = [f"layers.{i}.weight" for i in range(len(names))]
+                if not names or names != set(wanted):
+                    raise ValueError(f"path: tensors {sorted(names)} in {path}, wanted {wanted}")
+                weights = [file.get_tensor(name) for name in wanted]
+        except OSError:
+            raise
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(f"path: {path} is not a safetensors file ({error})") from error
+        try:
+            slope = json.loads(metadata.get("negative_slope", "0.0"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"path: negative_slope in {path} is not a number") from error
+        precision = metadata.get("precision", "highest")
+        return cls(weights, negative_slope=slope, precision=precision, backend=backend)
+
+    # Within the package --------------------------------------------------------------------------
+
+    def _pack(self) -> None:
+        self._packed = [self._backend.pack_weight(w) for w in self._weights]
+
+    def _weights_changed(self) -> None:
+        """Call after the arrays in ``_weights`` were written to."""
+        self._version += 1
+        for handle in self._packed:
+            if not isinstance(handle, np.ndarray):
+                handle.refresh()
+
+    def _check_version(self, version: int, name: str) -> None:
+        if version != self._version:
+            raise RuntimeError(
+                f"{name}: the weights of the network changed since it was made; make a new one"
+            )
+
+    def _check(self, array: Any, name: str, features: int) -> np.ndarray:
+        checked = _arrays.host_array(array, name)
+        if checked.dtype != self.dtype:
+            raise TypeError(
+                f"{name}: got {checked.dtype}, wanted {self.dtype}, the dtype of the weights; "
+                f"pass {name}.astype(np.{self.dtype}) or use net.to({name})"
+            )
+        _arrays.check_last_axis(checked, name, features, f"widths {self.widths}")
+        return checked
+
+    def _record(self, rows: np.ndarray) -> _Record:
+        """Forward through all layers, keeping each layer's input and mask. `rows` is kept."""
+        record = _Record()
+        for layer in range(len(self._packed) - 1):
+            width = self.widths[layer + 1]
+            hidden = np.empty((rows.shape[0], width), self.dtype)
+            mask = np.empty((rows.shape[0], (width + 7) // 8), np.uint8)
+            self._backend.linear_relu(
+                rows, self._packed[layer], self._negative_slope, hidden, mask
+            )
+            record.inputs.append(rows)
+            record.masks.append(mask)
+            rows = hidden
+        record.inputs.append(rows)
+        record.output = np.empty((rows.shape[0], self.widths[-1]), self.dtype)
+        self._backend.linear(rows, self._packed[-1], record.output)
+        return record
+
+    def _pull_back(
+        self, grad: np.ndarray, record: _Record, *, input_needed: bool = True
+    ) -> tuple[Any, list[np.ndarray]]:
+        """Gradients of all weights, and of the input if wanted."""
+        masks: list[np.ndarray | None] = [*record.masks, None]
+        grad_weights: list[np.ndarray] = [np.empty(0)] * len(self._weights)
+        for layer in reversed(range(len(self._weights))):
+            grad_weight = np.empty_like(self._weights[layer])
+            self._backend.grad_weight(
+                grad, record.inputs[layer], masks[layer], self._negative_slope, grad_weight
+            )
+            grad_weights[layer] = grad_weight
+            if layer == 0 and not input_needed:
+                return None, grad_weights
+            below = np.empty((grad.shape[0], self.widths[layer]), self.dtype)
+            self._backend.grad_input(
+                grad, self._packed[layer], masks[layer], self._negative_slope, below
+            )
+            grad = below
+        return grad, grad_weights
+
+
+class _Record:
+    """What a forward pass keeps for the backward pass."""
+
+    __slots__ = ("inputs", "masks", "output")
+
+    def __init__(self) -> None:
+        self.inputs: list[np.ndarray] = []
+        self.masks: list[np.ndarray] = []
+        self.output: np.ndarray = np.empty((0, 0))
+
+
+def _checked_weights(weights: Iterable[Any]) -> list[np.ndarray]:
+    if isinstance(weights, np.ndarray):
+        raise TypeError("weights: got one array, wanted a list of matrices, one a layer")
+    arrays = [_arrays.host_array(w, f"weights[{i}]") for i, w in enumerate(weights)]
+    if not arrays:
+        raise ValueError("weights: got an empty list, wanted at least one matrix")
+    for i, array in enumerate(arrays):
+        _arrays.check_matrix(array, f"weights[{i}]", "(out_features, in_features)")
+        if i == 0:
+            continue
+        _arrays.check_same_dtype(arrays[0], "weights[0]", array, f"weights[{i}]")
+        if array.shape[1] != arrays[i - 1].shape[0]:
+            raise ValueError(
+                f"weights[{i}]: got shape {array.shape}, wanted (out_features, "
+                f"{arrays[i - 1].shape[0]}) to take the output of weights[{i - 1}] of shape "
+                f"{arrays[i - 1].shape}"
+            )
+    return arrays
+
+
+def _checked_widths(widths: Sequence[int]) -> list[int]:
+    try:
+        sizes = [int(w) for w in widths]
+    except (TypeError, ValueError):
+        raise TypeError(f"widths: got {widths!r}, wanted a sequence of integers") from None
+    if len(sizes) < 2:
+        raise ValueError(f"widths: got {sizes}, wanted an input and an output width at least")
+    if min(sizes) < 0 or any(size != given for size, given in zip(sizes, widths, strict=True)):
+        raise ValueError(f"widths: got {list(widths)}, wanted integers >= 0")
+    return sizes
+
+
+def _import_safetensors() -> Any:
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "saving and loading networks needs the package safetensors; "
+            "install homfast[demo] or safetensors"
+        ) from error
+
+    class _Module:
+        safe_open = safetensors.safe_open
+        save_file = staticmethod(safetensors.numpy.save_file)
+
+    return _Module

@@ -1,0 +1,227 @@
+"""Training a bias-free ReLU network on batches, with the optimizer's step fused into one pass."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from homfast import _arrays
+from homfast.network import ReLUNetwork
+
+_OPTIMIZERS = ("adam", "adamw", "sgd")
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # the defaults of torch.optim.Adam
+
+
+class AdamCoefficients(NamedTuple):
+    """Scalars of one Adam step; the kernels take them in this order.
+
+    The step is ``w = decay_factor w``; ``g += weight_decay w``; ``m = beta1 m + (1 - beta1) g``;
+    ``v = beta2 v + (1 - beta2) g^2``; ``w -= step_size m / (sqrt(v) root_correction + epsilon)``.
+    """
+
+    step_size: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    root_correction: float
+    weight_decay: float
+    decay_factor: float
+
+
+class History:
+    """What `fit` returns.
+
+    Attributes
+    ----------
+    loss : ndarray of float64, one entry a step
+        The mean squared error of each step's batch, before its update.
+    optimizer_state : dict
+        Pass it to `fit` to go on where this run stopped.
+    """
+
+    def __init__(self, loss: np.ndarray, optimizer_state: dict[str, Any]):
+        self.loss = loss
+        self.optimizer_state = optimizer_state
+
+    def __repr__(self) -> str:
+        last = f", last loss {self.loss[-1]:.6g}" if len(self.loss) else ""
+        return f"History({len(self.loss)} steps{last})"
+
+
+def fit(
+    net: ReLUNetwork,
+    batches: Iterable[tuple[Any, Any]],
+    *,
+    steps: int | None = None,
+    optimizer: str = "adam",
+    learning_rate: float | Callable[[int], float],
+    weight_decay: float = 0.0,
+    optimizer_state: dict[str, Any] | None = None,
+    progress: bool = False,
+) -> History:
+    """Train `net` in place by minimising the mean squared error.
+
+    Parameters
+    ----------
+    net : ReLUNetwork
+    batches : iterable of (input, target)
+        Rows (batch, in_features) and (batch, out_features) of the network's dtype.
+    steps : int, optional
+        How many batches to take; None takes all. Training also ends when `batches` does.
+    optimizer : {"adam", "adamw", "sgd"}
+        With the update rules and defaults of the torch optimizers of these names (sgd without
+        momentum).
+    learning_rate : float or callable
+        A callable gets the step's number, counted from 0 over resumed runs.
+    weight_decay : float
+        As in torch: added to the gradient for "adam" and "sgd", decoupled for "adamw".
+    optimizer_state : dict, optional
+        ``history.optimizer_state`` of an earlier run of the same network and optimizer.
+    progress : bool
+        Show a progress bar if tqdm is installed and standard error is a terminal.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    FloatingPointError
+        The loss is not finite; the message names the step, whose update is not made.
+    ValueError, TypeError
+        Arguments or batches that do not fit the network, named.
+
+    Notes
+    -----
+    The loss is ``mean((net(input) - target)^2)`` over all elements, ``torch.nn.functional.mse_loss``.
+    KeyboardInterrupt leaves the network as the last whole step made it.
+    """
+    _check_arguments(net, steps, optimizer, weight_decay)
+    rate = learning_rate if callable(learning_rate) else lambda step: learning_rate
+    state = _initial_state(net, optimizer) if optimizer_state is None else optimizer_state
+    _check_state(state, net, optimizer)
+    losses: list[float] = []
+    try:
+        for batch in _counted(batches, steps, progress):
+            inputs, target = _check_batch(net, batch)
+            step = state["step"]
+            loss, gradients = _loss_and_gradients(net, inputs, target)
+            if not np.isfinite(loss):
+                raise FloatingPointError(
+                    f"fit: the loss is {loss} at step {step}; lower the learning rate, or look "
+                    "for non-finite values in the batch or the weights"
+                )
+            _update(net, gradients, state, float(rate(step)), float(weight_decay))
+            losses.append(loss)
+    finally:
+        net._weights_changed()
+    return History(np.array(losses, np.float64), state)
+
+
+def _loss_and_gradients(
+    net: ReLUNetwork, inputs: np.ndarray, target: np.ndarray
+) -> tuple[float, list[np.ndarray]]:
+    record = net._record(inputs)
+    residual = np.subtract(record.output, target, out=record.output)
+    count = max(residual.size, 1)
+    flat = residual.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = float(np.einsum("i,i->", flat, flat, dtype=np.float64)) / count
+    if not np.isfinite(loss):
+        return loss, []
+    residual *= residual.dtype.type(2.0 / count)
+    _, gradients = net._pull_back(residual, record, input_needed=False)
+    return loss, gradients
+
+
+def _update(
+    net: ReLUNetwork,
+    gradients: list[np.ndarray],
+    state: dict[str, Any],
+    rate: float,
+    weight_decay: float,
+) -> None:
+    step = state["step"] + 1
+    if state["optimizer"] == "sgd":
+        for weight, grad in zip(net._weights, gradients, strict=True):
+            net._backend.sgd_update(weight, grad, rate, weight_decay)
+    else:
+        decoupled = state["optimizer"] == "adamw"
+        coefficients = AdamCoefficients(
+            step_size=rate / (1.0 - _BETA1**step),
+            beta1=_BETA1,
+            beta2=_BETA2,
+            epsilon=_EPSILON,
+            root_correction=1.0 / np.sqrt(1.0 - _BETA2**step),
+            weight_decay=0.0 if decoupled else weight_decay,
+            decay_factor=1.0 - rate * weight_decay if decoupled else 1.0,
+        )
+        moments = zip(state["first_moment"], state["second_moment"], strict=True)
+        for weight, grad, (first, second) in zip(net._weights, gradients, moments, strict=True):
+            net._backend.adam_update(weight, grad, first, second, coefficients)
+    state["step"] = step
+    net._weights_changed()
+
+
+def _initial_state(net: ReLUNetwork, optimizer: str) -> dict[str, Any]:
+    state: dict[str, Any] = {"optimizer": optimizer, "step": 0}
+    if optimizer != "sgd":
+        state["first_moment"] = [np.zeros_like(w) for w in net._weights]
+        state["second_moment"] = [np.zeros_like(w) for w in net._weights]
+    return state
+
+
+def _check_arguments(net: Any, steps: Any, optimizer: Any, weight_decay: Any) -> None:
+    if not isinstance(net, ReLUNetwork):
+        raise TypeError(f"net: got {type(net).__name__}, wanted a homfast.ReLUNetwork")
+    if optimizer not in _OPTIMIZERS:
+        raise ValueError(f"optimizer: got {optimizer!r}, wanted one of {', '.join(_OPTIMIZERS)}")
+    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
+        raise ValueError(f"steps: got {steps!r}, wanted None or an integer >= 0")
+    if not (np.isfinite(weight_decay) and weight_decay >= 0):
+        raise ValueError(f"weight_decay: got {weight_decay}, wanted a finite number >= 0")
+
+
+def _check_state(state: Any, net: ReLUNetwork, optimizer: str) -> None:
+    if not isinstance(state, dict) or "step" not in state:
+        raise TypeError("optimizer_state: wanted history.optimizer_state of an earlier run")
+    if state.get("optimizer") != optimizer:
+        raise ValueError(
+            f"optimizer_state: is that of {state.get('optimizer')!r}, wanted {optimizer!r}"
+        )
+    for moments in (state.get("first_moment"), state.get("second_moment")):
+        if moments is not None and [(m.shape, m.dtype) for m in moments] != [
+            (w.shape, w.dtype) for w in net._weights
+        ]:
+            raise ValueError("optimizer_state: its shapes or dtype are not those of the network")
+
+
+def _check_batch(net: ReLUNetwork, batch: Any) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        inputs, target = batch
+    except (TypeError, ValueError):
+        raise TypeError("batches: wanted pairs (input, target) of arrays") from None
+    checked = net._check(inputs, "input", net.widths[0])
+    wanted = net._check(target, "target", net.widths[-1])
+    if checked.shape[:-1] != wanted.shape[:-1]:
+        raise ValueError(
+            f"target: got shape {wanted.shape}, wanted the leading axes {checked.shape[:-1]} of "
+            "the input"
+        )
+    return _arrays.as_rows(checked), _arrays.as_rows(wanted)
+
+
+def _counted(batches: Iterable[Any], steps: int | None, progress: bool) -> Iterable[Any]:
+    if steps is not None:
+        iterator = iter(batches)
+        batches = (batch for _, batch in zip(range(steps), iterator, strict=False))
+    if progress and sys.stderr.isatty():
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return batches
+        return tqdm(batches, total=steps, unit="step")
+    return batches
