@@ -1,0 +1,228 @@
+// The extension homfast._native: view, check, release the GIL, call.
+
+#include <memory>
+#include <variant>
+
+#include "bindings/array_view.h"
+#include "core/dispatch.h"
+#include "core/ops.h"
+#include "core/parallel.h"
+
+#define HF_EXPORT extern "C" __attribute__((visibility("default")))
+
+// For threadpoolctl, which finds a library by its symbols.
+HF_EXPORT int homfast_get_num_threads() { return homfast::num_threads(); }
+HF_EXPORT void homfast_set_num_threads(int n) { homfast::set_num_threads(n < 1 ? 1 : n); }
+
+namespace homfast {
+namespace {
+
+using OptionalArray = std::optional<py::array>;
+
+// A weight packed for many calls; it keeps the array alive.
+class WeightHandle {
+ public:
+  explicit WeightHandle(py::array weight) : array_(std::move(weight)) {
+    if (holds_float(array_)) {
+      packed_ = std::make_unique<PackedWeight<float>>(matrix<const float>(array_, "weight"));
+    } else {
+      packed_ = std::make_unique<PackedWeight<double>>(matrix<const double>(array_, "weight"));
+    }
+  }
+
+  template <class T>
+  Weight<T> get() const {
+    const auto* packed = std::get_if<std::unique_ptr<PackedWeight<T>>>(&packed_);
+    if (!packed) throw py::type_error("weight: wrong dtype");
+    return {(*packed)->view(), packed->get()};
+  }
+
+  void refresh() {
+    std::visit([](auto& packed) { packed->refresh(); }, packed_);
+  }
+
+ private:
+  py::array array_;
+  std::variant<std::unique_ptr<PackedWeight<float>>, std::unique_ptr<PackedWeight<double>>> packed_;
+};
+
+template <class T>
+Weight<T> weight_view(const py::object& weight) {
+  if (py::isinstance<WeightHandle>(weight)) return weight.cast<const WeightHandle&>().get<T>();
+  return {matrix<const T>(weight.cast<py::array>(), "weight"), nullptr};
+}
+
+// Runs op.template operator()<T>() for the dtype of `array`.
+template <class Op>
+void for_dtype(const py::array& array, Op op) {
+  if (holds_float(array)) return op(float{});
+  if (holds_double(array)) return op(double{});
+  throw py::type_error("wanted float32 or float64");
+}
+
+void forward(const py::array& x, const py::object& weight, Epilogue epilogue, double slope,
+             const py::array& out, const OptionalArray& mask) {
+  for_dtype(x, [&](auto zero) {
+    using T = decltype(zero);
+    const auto rows = matrix<const T>(x, "x");
+    const auto w = weight_view<T>(weight);
+    const auto target = matrix<T>(out, "out");
+    check(w.view.cols == rows.cols, "weight: in_features do not match x");
+    check(target.rows == rows.rows && target.cols == w.view.rows, "out: shape does not match");
+    const auto bits = mask_view(mask, target.rows, target.cols, epilogue == Epilogue::relu);
+    const py::gil_scoped_release release;
+    linear<T>(rows, w, epilogue, static_cast<T>(slope), bits, target);
+  });
+}
+
+void bind_layers(py::module_& m) {
+  m.def(
+      "linear",
+      [](const py::array& x, const py::object& weight, const py::array& out) {
+        forward(x, weight, Epilogue::none, 0.0, out, std::nullopt);
+      },
+      py::arg("x").noconvert(), py::arg("weight"), py::arg("out").noconvert());
+  m.def(
+      "linear_relu",
+      [](const py::array& x, const py::object& weight, double negative_slope, const py::array& out,
+         const OptionalArray& mask) {
+        forward(x, weight, Epilogue::relu, negative_slope, out, mask);
+      },
+      py::arg("x").noconvert(), py::arg("weight"), py::arg("negative_slope"),
+      py::arg("out").noconvert(), py::arg("mask").noconvert());
+  m.def(
+      "linear_masked",
+      [](const py::array& x, const py::object& weight, const py::array& mask, double negative_slope,
+         const py::array& out) {
+        forward(x, weight, Epilogue::masked, negative_slope, out, mask);
+      },
+      py::arg("x").noconvert(), py::arg("weight"), py::arg("mask").noconvert(),
+      py::arg("negative_slope"), py::arg("out").noconvert());
+  m.def(
+      "grad_input",
+      [](const py::array& grad_output, const py::object& weight, const OptionalArray& mask,
+         double negative_slope, const py::array& out) {
+        for_dtype(grad_output, [&](auto zero) {
+          using T = decltype(zero);
+          const auto grad = matrix<const T>(grad_output, "grad_output");
+          const auto w = weight_view<T>(weight);
+          const auto target = matrix<T>(out, "out");
+          check(w.view.rows == grad.cols, "weight: out_features do not match grad_output");
+          check(target.rows == grad.rows && target.cols == w.view.cols, "out: shape does not match");
+          const auto bits = mask_view(mask, grad.rows, grad.cols, false);
+          const py::gil_scoped_release release;
+          homfast::grad_input<T>(grad, w, bits, static_cast<T>(negative_slope), target);
+        });
+      },
+      py::arg("grad_output").noconvert(), py::arg("weight"), py::arg("mask").noconvert(),
+      py::arg("negative_slope"), py::arg("out").noconvert());
+  m.def(
+      "grad_weight",
+      [](const py::array& grad_output, const py::array& x, const OptionalArray& mask,
+         double negative_slope, const py::array& out) {
+        for_dtype(grad_output, [&](auto zero) {
+          using T = decltype(zero);
+          const auto grad = matrix<const T>(grad_output, "grad_output");
+          const auto rows = matrix<const T>(x, "x");
+          const auto target = matrix<T>(out, "out");
+          check(rows.rows == grad.rows, "x: rows do not match grad_output");
+          check(target.rows == grad.cols && target.cols == rows.cols, "out: shape does not match");
+          const auto bits = mask_view(mask, grad.rows, grad.cols, false);
+          const py::gil_scoped_release release;
+          homfast::grad_weight<T>(grad, rows, bits, static_cast<T>(negative_slope), target);
+        });
+      },
+      py::arg("grad_output").noconvert(), py::arg("x").noconvert(), py::arg("mask").noconvert(),
+      py::arg("negative_slope"), py::arg("out").noconvert());
+}
+
+void bind_updates(py::module_& m) {
+  m.def(
+      "adam_update",
+      [](const py::array& weight, const py::array& grad, const py::array& first_moment,
+         const py::array& second_moment, const std::array<double, 7>& c) {
+        for_dtype(weight, [&](auto zero) {
+          using T = decltype(zero);
+          const index_t size = weight.size();
+          T* const w = elements<T>(weight, size, "weight", true);
+          const T* const g = elements<T>(grad, size, "grad", false);
+          T* const first = elements<T>(first_moment, size, "first_moment", true);
+          T* const second = elements<T>(second_moment, size, "second_moment", true);
+          const AdamCoefficients coefficients{c[0], c[1], c[2], c[3], c[4], c[5], c[6]};
+          const py::gil_scoped_release release;
+          homfast::adam_update<T>(w, g, first, second, size, coefficients);
+        });
+      },
+      py::arg("weight").noconvert(), py::arg("grad").noconvert(),
+      py::arg("first_moment").noconvert(), py::arg("second_moment").noconvert(),
+      py::arg("coefficients"));
+  m.def(
+      "sgd_update",
+      [](const py::array& weight, const py::array& grad, double learning_rate, double weight_decay) {
+        for_dtype(weight, [&](auto zero) {
+          using T = decltype(zero);
+          const index_t size = weight.size();
+          T* const w = elements<T>(weight, size, "weight", true);
+          const T* const g = elements<T>(grad, size, "grad", false);
+          const py::gil_scoped_release release;
+          homfast::sgd_update<T>(w, g, size, static_cast<T>(learning_rate),
+                                 static_cast<T>(weight_decay));
+        });
+      },
+      py::arg("weight").noconvert(), py::arg("grad").noconvert(), py::arg("learning_rate"),
+      py::arg("weight_decay"));
+}
+
+void bind_settings(py::module_& m) {
+  m.attr("compiler") = __VERSION__;
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("get_num_threads", &num_threads);
+  m.def("threads_source", &num_threads_source);
+  m.def("set_batch_invariant", &set_batch_invariant, py::arg("enabled"));
+  m.def("get_batch_invariant", &get_batch_invariant);
+  m.def("set_target", [](const std::optional<std::string>& name) { set_target(name.value_or("")); },
+        py::arg("name"));
+  m.def("get_target", [] { return target().name; });
+  m.def("targets", [] {
+    py::dict status;
+    for (const Target& t : targets()) {
+      status[t.name] = t.why_not.empty() ? "available" : t.why_not;
+    }
+    return status;
+  });
+  m.def(
+      "measure_peak",
+      [](const std::string& dtype, double seconds) {
+        check(dtype == "float32" || dtype == "float64", "dtype: wanted 'float32' or 'float64'");
+        const py::gil_scoped_release release;
+        return dtype == "float32" ? measure_peak<float>(seconds) : measure_peak<double>(seconds);
+      },
+      py::arg("dtype"), py::arg("seconds"));
+}
+
+bool interpreter_has_signal() {
+  const py::gil_scoped_acquire acquire;
+  return PyErr_CheckSignals() != 0;
+}
+
+PYBIND11_MODULE(_native, m) {
+  m.doc() = "The C++ kernels of homfast; use them through homfast.";
+  set_interrupt_check(&interpreter_has_signal);
+  py::register_exception_translator([](std::exception_ptr error) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const Interrupted&) {
+      // The interrupt check has left the interpreter's exception set.
+      if (!PyErr_Occurred()) PyErr_SetNone(PyExc_KeyboardInterrupt);
+    }
+  });
+  py::class_<WeightHandle>(m, "PackedWeight")
+      .def(py::init<py::array>(), py::arg("weight").noconvert())
+      .def("refresh", &WeightHandle::refresh, py::call_guard<py::gil_scoped_release>());
+  bind_layers(m);
+  bind_updates(m);
+  bind_settings(m);
+}
+
+}  // namespace
+}  // namespace homfast

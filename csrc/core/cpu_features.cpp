@@ -1,0 +1,57 @@
+#include "core/cpu_features.h"
+
+#include <map>
+#include <sstream>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace homfast {
+namespace {
+
+using Features = std::map<std::string, bool>;
+
+#if defined(__x86_64__)
+unsigned long long enabled_state() {
+  unsigned low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<unsigned long long>(high) << 32) | low;
+}
+
+bool bit(unsigned word, int position) { return (word >> position) & 1u; }
+
+Features detect() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27)) return {};  // no OSXSAVE: no xgetbv
+  // Registers count only if the operating system saves them: bits 1 and 2 are XMM and YMM, 5 to 7
+  // the masks and registers of AVX-512.
+  const unsigned long long state = enabled_state();
+  const bool ymm = (state & 0x6) == 0x6 && bit(c, 28);
+  const bool zmm = ymm && (state & 0xe0) == 0xe0;
+  Features found{{"fma", ymm && bit(c, 12)}};
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
+  found["avx2"] = ymm && bit(b, 5);
+  found["avx512f"] = zmm && bit(b, 16);
+  found["avx512dq"] = zmm && bit(b, 17);
+  found["avx512bw"] = zmm && bit(b, 30);
+  found["avx512vl"] = zmm && bit(b, 31);
+  return found;
+}
+#else
+Features detect() { return {}; }
+#endif
+
+}  // namespace
+
+std::string missing_cpu_feature(const char* names) {
+  const Features found = detect();
+  std::istringstream words(names);
+  for (std::string word; words >> word;) {
+    const auto entry = found.find(word);
+    if (entry == found.end() || !entry->second) return word;
+  }
+  return {};
+}
+
+}  // namespace homfast

@@ -1,0 +1,11 @@
+// What this processor and operating system allow, by own cpuid and xgetbv.
+#pragma once
+
+#include <string>
+
+namespace homfast {
+
+// The first of the space-separated feature names that is missing here, or an empty string.
+std::string missing_cpu_feature(const char* names);
+
+}  // namespace homfast

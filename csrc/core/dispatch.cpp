@@ -1,0 +1,73 @@
+#include "core/dispatch.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "core/cpu_features.h"
+
+// Weak references: the table of a target that the compiler could not build is absent, and null.
+#define HF_TARGET(name, flags, features) \
+  extern "C" __attribute__((weak)) const homfast::TargetKernels homfast_kernels_##name;
+#include "targets/targets.def"
+#undef HF_TARGET
+
+namespace homfast {
+namespace {
+
+std::string why_not(const TargetKernels* kernels, const char* features) {
+  if (!kernels) return "not compiled: the compiler lacked this instruction set";
+  const std::string missing = missing_cpu_feature(features);
+  return missing.empty() ? missing : "this processor or system lacks " + missing;
+}
+
+const Target& find(const std::string& name, const std::string& what) {
+  std::string usable;
+  for (const Target& target : targets()) {
+    if (target.name == name) {
+      if (target.why_not.empty()) return target;
+      throw std::invalid_argument(what + ": got '" + name + "', which cannot run here (" +
+                                  target.why_not + "); homfast.show_config() lists what can");
+    }
+    if (target.why_not.empty()) usable += (usable.empty() ? "" : ", ") + std::string(target.name);
+  }
+  throw std::invalid_argument(what + ": got '" + name + "', wanted one of " + usable);
+}
+
+const Target& default_target() {
+  const char* forced = std::getenv("HOMFAST_TARGET");
+  if (forced && *forced) return find(forced, "HOMFAST_TARGET");
+  for (const Target& target : targets()) {
+    if (target.why_not.empty()) return target;
+  }
+  throw std::runtime_error("homfast has no kernels for this processor");
+}
+
+std::atomic<const Target*> chosen{nullptr};
+
+}  // namespace
+
+const std::vector<Target>& targets() {
+  static const std::vector<Target> list = {
+#define HF_TARGET(name, flags, features) \
+  {#name, &homfast_kernels_##name, why_not(&homfast_kernels_##name, features)},
+#include "targets/targets.def"
+#undef HF_TARGET
+  };
+  return list;
+}
+
+const Target& target() {
+  const Target* current = chosen.load(std::memory_order_acquire);
+  if (!current) {
+    current = &default_target();
+    chosen.store(current, std::memory_order_release);
+  }
+  return *current;
+}
+
+void set_target(const std::string& name) {
+  chosen.store(name.empty() ? &default_target() : &find(name, "name"), std::memory_order_release);
+}
+
+}  // namespace homfast

@@ -1,0 +1,22 @@
+// What a target exports: one table of kernels a dtype, and the sizes that callers align to.
+#pragma once
+
+#include "core/views.h"
+
+namespace homfast {
+
+template <class T>
+struct KernelTable {
+#define HF_OP(name, result, parameters) result(*name) parameters;
+#include "core/ops.def"
+#undef HF_OP
+  index_t panel_width;       // columns of a packed panel of B
+  index_t fma_chain_flops;   // floating-point operations in one round of fma_chain
+};
+
+struct TargetKernels {
+  KernelTable<float> f32;
+  KernelTable<double> f64;
+};
+
+}  // namespace homfast

@@ -1,0 +1,222 @@
+#include "core/ops.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+
+#include "core/parallel.h"
+#include "core/workspace.h"
+
+namespace homfast {
+namespace {
+
+// Fewer rows than this, on plain weights, go to dot_rows.
+constexpr index_t kSmallBatch = 16;
+// Elements that an update moves per multiply-add's worth of time, to share the threads' threshold.
+constexpr double kUpdateCost = 4;
+
+std::atomic<bool> batch_invariant{false};
+
+index_t part_begin(index_t count, index_t part, index_t parts, index_t unit) {
+  const index_t units = (count + unit - 1) / unit;
+  return std::min(count, units * part / parts * unit);
+}
+
+struct Grid {
+  index_t row_parts, col_parts;
+};
+
+// How to cut C (m, n) for `threads`: the cut whose largest part takes the least time, counting the
+// operands that a part packs, in multiply-adds of one lane.
+template <class T>
+Grid choose_grid(const Product<T>& p, index_t width, int threads) {
+  const double lanes = static_cast<double>(width) / 2;
+  Grid best{1, 1};
+  double least = -1;
+  for (index_t row_parts = 1; row_parts <= threads; ++row_parts) {
+    const index_t col_parts = threads / row_parts;
+    const double rows = std::min<double>(static_cast<double>(p.m),
+                                         static_cast<double>((p.m + row_parts * 8 - 1) / (row_parts * 8) * 8));
+    const double cols = static_cast<double>((p.n + col_parts * width - 1) / (col_parts * width) * width);
+    const double pack_b = p.b_layout == Layout::panels ? 0 : cols;
+    const double time = rows * cols / lanes + rows + pack_b;
+    if (least < 0 || time < least) {
+      least = time;
+      best = {row_parts, col_parts};
+    }
+  }
+  return best;
+}
+
+template <class T>
+void run_product(Product<T> p, const Target& target) {
+  if (p.m == 0 || p.n == 0) return;
+  const KernelTable<T>& table = kernels<T>(target);
+  StopFlag stop;
+  p.stop = &StopFlag::poll_context;
+  p.stop_context = &stop;
+  const int threads = threads_for(static_cast<double>(p.m) * static_cast<double>(p.n) *
+                                  static_cast<double>(std::max<index_t>(p.k, 1)));
+  const Grid grid = choose_grid(p, table.panel_width, threads);
+  auto run_part = [&](index_t part) {
+    const index_t i = part / grid.col_parts, j = part % grid.col_parts;
+    // Rows in eights and columns in panels: a byte of a bit mask belongs to one part.
+    const Range rows{part_begin(p.m, i, grid.row_parts, 8), part_begin(p.m, i + 1, grid.row_parts, 8)};
+    const Range cols{part_begin(p.n, j, grid.col_parts, table.panel_width),
+                     part_begin(p.n, j + 1, grid.col_parts, table.panel_width)};
+    if (rows.begin == rows.end || cols.begin == cols.end) return;
+    table.product(p, rows, cols, thread_workspace<T>(table.product_workspace(p, rows, cols)));
+  };
+  parallel_for(grid.row_parts * grid.col_parts, run_part);
+  if (stop.stopped()) throw Interrupted();
+}
+
+template <class T>
+void run_dot_rows(const Product<T>& p, const Target& target) {
+  if (p.m == 0 || p.n == 0) return;
+  const KernelTable<T>& table = kernels<T>(target);
+  const int parts = threads_for(static_cast<double>(p.m) * static_cast<double>(p.n) *
+                                static_cast<double>(p.k));
+  auto run_part = [&](index_t part) {
+    const Range cols{part_begin(p.n, part, parts, 16), part_begin(p.n, part + 1, parts, 16)};
+    if (cols.begin < cols.end) table.dot_rows(p, cols);
+  };
+  parallel_for(parts, run_part);
+}
+
+template <class T>
+Product<T> make_product(MatrixView<T> out, index_t depth, Epilogue epilogue, T slope) {
+  Product<T> p{};
+  p.m = out.rows;
+  p.n = out.cols;
+  p.k = depth;
+  p.c = out.data;
+  p.c_stride = out.row_stride;
+  p.epilogue = epilogue;
+  p.slope = slope;
+  return p;
+}
+
+template <class T>
+void set_a(Product<T>& p, MatrixView<const T> a, bool transposed, MaskView mask) {
+  p.a = a.data;
+  p.a_stride = a.row_stride;
+  p.a_transposed = transposed;
+  p.a_mask = mask.data;
+  p.a_mask_stride = mask.row_stride;
+}
+
+template <class T>
+void set_b(Product<T>& p, MatrixView<const T> b, Layout layout, const T* panels) {
+  p.b = panels ? panels : b.data;
+  p.b_stride = b.row_stride;
+  p.b_layout = panels ? Layout::panels : layout;
+}
+
+template <class Update>
+void run_update(index_t size, Update update) {
+  const int parts = threads_for(kUpdateCost * static_cast<double>(size));
+  auto run_part = [&](index_t part) {
+    const Range range{part_begin(size, part, parts, 64), part_begin(size, part + 1, parts, 64)};
+    if (range.begin < range.end) update(range);
+  };
+  parallel_for(parts, run_part);
+}
+
+}  // namespace
+
+void set_batch_invariant(bool enabled) { batch_invariant.store(enabled); }
+bool get_batch_invariant() { return batch_invariant.load(); }
+
+template <class T>
+void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope, MaskView mask,
+            MatrixView<T> out) {
+  const Target& here = target();
+  Product<T> p = make_product<T>(out, x.cols, epilogue, slope);
+  p.mask = mask.data;
+  p.mask_stride = mask.row_stride;
+  set_a<T>(p, x, false, {});
+  set_b<T>(p, weight.view, Layout::columns,
+           weight.packed ? weight.packed->forward_panels(here) : nullptr);
+  if (!weight.packed && x.rows < kSmallBatch && !get_batch_invariant()) {
+    run_dot_rows(p, here);
+  } else {
+    run_product(p, here);
+  }
+}
+
+template <class T>
+void grad_input(MatrixView<const T> grad_output, Weight<T> weight, MaskView mask, T slope,
+                MatrixView<T> out) {
+  const Target& here = target();
+  Product<T> p = make_product<T>(out, grad_output.cols, Epilogue::none, slope);
+  set_a<T>(p, grad_output, false, mask);
+  set_b<T>(p, weight.view, Layout::rows,
+           weight.packed ? weight.packed->backward_panels(here) : nullptr);
+  run_product(p, here);
+}
+
+template <class T>
+void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
+                 MatrixView<T> out) {
+  Product<T> p = make_product<T>(out, x.rows, Epilogue::none, slope);
+  set_a<T>(p, grad_output, true, mask);
+  set_b<T>(p, x, Layout::rows, nullptr);
+  run_product(p, target());
+}
+
+template <class T>
+void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
+                 const AdamCoefficients& coefficients) {
+  const KernelTable<T>& table = kernels<T>(target());
+  run_update(size, [&](Range range) {
+    table.adam_update(weight, grad, first_moment, second_moment, range, coefficients);
+  });
+}
+
+template <class T>
+void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay) {
+  const KernelTable<T>& table = kernels<T>(target());
+  run_update(size, [&](Range range) {
+    table.sgd_update(weight, grad, range, learning_rate, weight_decay);
+  });
+}
+
+template <class T>
+double measure_peak(double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const KernelTable<T>& table = kernels<T>(target());
+  const int threads = num_threads();
+  std::atomic<long long> rounds{0};
+  volatile T sink = T(0);
+  Clock::time_point end;
+  auto work = [&](index_t) {
+    constexpr index_t kRounds = 1 << 14;
+    do {
+      sink = table.fma_chain(kRounds, static_cast<T>(0.5));
+      rounds.fetch_add(kRounds, std::memory_order_relaxed);
+    } while (Clock::now() < end);
+  };
+  end = Clock::now() + std::chrono::milliseconds(2);  // clocks up and workers awake
+  parallel_for(threads, work);
+  rounds.store(0);
+  const auto begin = Clock::now();
+  end = begin + std::chrono::nanoseconds(static_cast<long long>(seconds * 1e9));
+  parallel_for(threads, work);
+  const double elapsed = std::chrono::duration<double>(Clock::now() - begin).count();
+  return static_cast<double>(rounds.load()) * static_cast<double>(table.fma_chain_flops) / elapsed;
+}
+
+#define HF_INSTANTIATE(T)                                                                       \
+  template void linear<T>(MatrixView<const T>, Weight<T>, Epilogue, T, MaskView, MatrixView<T>); \
+  template void grad_input<T>(MatrixView<const T>, Weight<T>, MaskView, T, MatrixView<T>);       \
+  template void grad_weight<T>(MatrixView<const T>, MatrixView<const T>, MaskView, T,            \
+                               MatrixView<T>);                                                   \
+  template void adam_update<T>(T*, const T*, T*, T*, index_t, const AdamCoefficients&);          \
+  template void sgd_update<T>(T*, const T*, index_t, T, T);                                      \
+  template double measure_peak<T>(double);
+HF_INSTANTIATE(float)
+HF_INSTANTIATE(double)
+#undef HF_INSTANTIATE
+
+}  // namespace homfast

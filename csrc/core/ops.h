@@ -1,0 +1,53 @@
+// The ops on views: choose the kernel, cut the result into parts, run them on the pool.
+//
+// Shapes have been checked by the bindings. Each op may throw std::bad_alloc or Interrupted.
+#pragma once
+
+#include <stdexcept>
+
+#include "core/packed_weight.h"
+#include "core/views.h"
+
+namespace homfast {
+
+// The interrupt check of parallel.h said to give up; results are incomplete.
+struct Interrupted : std::exception {};
+
+// A weight (out_features, in_features): where it lies and, for networks and operators, its packing.
+template <class T>
+struct Weight {
+  MatrixView<const T> view;
+  PackedWeight<T>* packed = nullptr;
+};
+
+// Layer calls on plain arrays may sum in another order for fewer than 16 rows unless this is set.
+void set_batch_invariant(bool enabled);
+bool get_batch_invariant();
+
+// out = epilogue(x weight^T). A mask without data is none.
+template <class T>
+void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope, MaskView mask,
+            MatrixView<T> out);
+
+// out = (mask applied to grad_output) weight.
+template <class T>
+void grad_input(MatrixView<const T> grad_output, Weight<T> weight, MaskView mask, T slope,
+                MatrixView<T> out);
+
+// out = (mask applied to grad_output)^T x: a chain over the rows in order.
+template <class T>
+void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
+                 MatrixView<T> out);
+
+template <class T>
+void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
+                 const AdamCoefficients& coefficients);
+
+template <class T>
+void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay);
+
+// Floating-point operations a second that all threads together reach on multiply-adds in registers.
+template <class T>
+double measure_peak(double seconds);
+
+}  // namespace homfast

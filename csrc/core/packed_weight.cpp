@@ -1,0 +1,51 @@
+#include "core/packed_weight.h"
+
+#include <algorithm>
+
+#include "core/parallel.h"
+
+namespace homfast {
+
+template <class T>
+const T* PackedWeight<T>::forward_panels(const Target& target) {
+  return pack(forward_, Layout::columns, weight_.cols, weight_.rows, target);
+}
+
+template <class T>
+const T* PackedWeight<T>::backward_panels(const Target& target) {
+  return pack(backward_, Layout::rows, weight_.rows, weight_.cols, target);
+}
+
+template <class T>
+void PackedWeight<T>::refresh() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  forward_.target = backward_.target = nullptr;
+}
+
+template <class T>
+const T* PackedWeight<T>::pack(Panels& panels, Layout layout, index_t depth, index_t cols,
+                               const Target& target) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (panels.target != &target) {
+    const KernelTable<T>& table = kernels<T>(target);
+    const index_t width = table.panel_width;
+    const index_t count = (cols + width - 1) / width;
+    const index_t size = std::max<index_t>(1, count * width * depth);
+    T* const out = static_cast<T*>(panels.buffer.reserve(static_cast<std::size_t>(size) * sizeof(T)));
+    const int parts = threads_for(static_cast<double>(size));
+    auto pack_part = [&](index_t part) {
+      const index_t begin = count * part / parts, end = count * (part + 1) / parts;
+      const Range range{begin * width, std::min(cols, end * width)};
+      table.pack_panels(weight_.data, weight_.row_stride, layout, depth, range,
+                        out + begin * width * depth);
+    };
+    parallel_for(parts, pack_part);
+    panels.target = &target;
+  }
+  return static_cast<const T*>(panels.buffer.data());
+}
+
+template class PackedWeight<float>;
+template class PackedWeight<double>;
+
+}  // namespace homfast

@@ -1,0 +1,41 @@
+// A weight in the order in which the product kernel reads it, for callers that use it many times.
+#pragma once
+
+#include <mutex>
+
+#include "core/dispatch.h"
+#include "core/workspace.h"
+
+namespace homfast {
+
+// Keeps the view it is made from, which must outlive it; packs for a product when that is first asked
+// for, and again after `refresh` or a change of target.
+template <class T>
+class PackedWeight {
+ public:
+  explicit PackedWeight(MatrixView<const T> weight) : weight_(weight) {}
+
+  const MatrixView<const T>& view() const { return weight_; }
+
+  // Panels of weight^T, for x weight^T.
+  const T* forward_panels(const Target& target);
+  // Panels of weight, for grad_output weight.
+  const T* backward_panels(const Target& target);
+
+  // The weight was written to.
+  void refresh();
+
+ private:
+  struct Panels {
+    AlignedBuffer buffer;
+    const Target* target = nullptr;  // null: not packed
+  };
+
+  const T* pack(Panels& panels, Layout layout, index_t depth, index_t cols, const Target& target);
+
+  MatrixView<const T> weight_;
+  std::mutex mutex_;
+  Panels forward_, backward_;
+};
+
+}  // namespace homfast

@@ -1,0 +1,48 @@
+// The only code that knows threads: a small pool, started at the first call that is worth it.
+#pragma once
+
+#include "core/views.h"
+
+namespace homfast {
+
+// Runs run(context, task) for task = 0 .. tasks - 1 on the pool and the calling thread, and returns
+// when all have finished. The first exception that a task throws is thrown again here. Nested calls,
+// and calls while another thread uses the pool, run all their tasks on the calling thread.
+void parallel_for(index_t tasks, void (*run)(void*, index_t), void* context);
+
+template <class Function>
+void parallel_for(index_t tasks, Function& function) {
+  parallel_for(
+      tasks, [](void* context, index_t task) { (*static_cast<Function*>(context))(task); },
+      static_cast<void*>(&function));
+}
+
+// HOMFAST_NUM_THREADS, else OMP_NUM_THREADS, else the affinity mask; std::invalid_argument for a bad
+// HOMFAST_NUM_THREADS.
+int num_threads();
+void set_num_threads(int n);
+const char* num_threads_source();
+
+// Work of so many multiply-adds runs on at most this many threads: a thread that gets less than its
+// wake-up costs is not woken.
+int threads_for(double multiply_adds);
+
+// A question asked between blocks of long calls, on the calling thread, at most every few
+// milliseconds: true means give up. Installed by the bindings, which ask the interpreter.
+void set_interrupt_check(bool (*check)());
+
+// To be called by kernels through Product::stop. The context is a StopFlag of the call.
+class StopFlag {
+ public:
+  StopFlag();
+  bool poll();
+  static bool poll_context(void* flag) { return static_cast<StopFlag*>(flag)->poll(); }
+  bool stopped() const { return __atomic_load_n(&stopped_, __ATOMIC_RELAXED); }
+
+ private:
+  bool stopped_ = false;
+  long long next_check_;
+  unsigned long owner_;
+};
+
+}  // namespace homfast

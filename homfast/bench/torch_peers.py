@@ -1,0 +1,187 @@
+"""PyTorch's calls as contenders: eager in functional form, autograd, compiled, and its Adam."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from homfast.bench.data import LayerData, NetworkData
+from homfast.bench.interleaved import Contender
+from homfast.bench.peers import PeerUnavailable
+
+torch: Any = importlib.import_module("torch")
+linear = torch.nn.functional.linear
+
+
+class TorchPeer:
+    """Eager mode without autograd: the products and masks that autograd would run, called directly."""
+
+    name = "torch"
+    version = torch.__version__
+
+    def layers_forward(self, data: LayerData) -> Contender:
+        """``relu_(linear(x, weight))``."""
+        x, weight = _tensors((data.x, data.weight))
+        return Contender(self.name, lambda: torch.relu_(linear(x, weight)), context=_inference_mode)
+
+    def layers_backward(self, data: LayerData) -> Contender:
+        """ATen's ReLU backward, then two products."""
+        x, weight, grad_output, y = _tensors(data)
+        relu_backward = torch.ops.aten.threshold_backward.default
+
+        def backward():
+            grad = relu_backward(grad_output, y, 0)
+            return grad @ weight, grad.t() @ x
+
+        return Contender(self.name, backward, context=_inference_mode)
+
+    def networks_forward(self, data: NetworkData) -> Contender:
+        """The layers one after the other."""
+        x, *weights = _tensors((data.x, *data.weights))
+        return Contender(self.name, lambda: _network(x, weights), context=_inference_mode)
+
+    def networks_gradients(self, data: NetworkData) -> Contender:
+        """Forward with kept layer inputs, then the products of the backward pass."""
+        x, grad_output, *weights = _tensors((data.x, data.grad_output, *data.weights))
+        relu_backward = torch.ops.aten.threshold_backward.default
+
+        def gradients():
+            inputs = [x]
+            for weight in weights[:-1]:
+                inputs.append(torch.relu_(linear(inputs[-1], weight)))
+            y = linear(inputs[-1], weights[-1])
+            grad, grad_weights = grad_output, []
+            for layer in reversed(range(len(weights))):
+                if layer < len(weights) - 1:
+                    grad = relu_backward(grad, inputs[layer + 1], 0)
+                grad_weights.append(grad.t() @ inputs[layer])
+                grad = grad @ weights[layer]
+            return y, grad, grad_weights[::-1]
+
+        return Contender(self.name, gradients, context=_inference_mode)
+
+
+class TorchAutogradPeer:
+    """Eager mode with autograd."""
+
+    name = "torch.autograd"
+    version = torch.__version__
+
+    def layers_backward(self, data: LayerData) -> Contender:
+        """``autograd.grad`` through a graph that is built once, outside of the clock."""
+        x, weight, grad_output = _tensors((data.x, data.weight, data.grad_output))
+        leaves = (x.requires_grad_(), weight.requires_grad_())
+        y = torch.relu_(linear(*leaves))
+        grad = torch.autograd.grad
+        return Contender(
+            self.name,
+            lambda: grad(y, leaves, grad_output, retain_graph=True),
+            context=_highest_precision,
+        )
+
+    def networks_gradients(self, data: NetworkData) -> Contender:
+        """Forward and ``autograd.grad``."""
+        x, grad_output, *weights = _tensors((data.x, data.grad_output, *data.weights))
+        leaves = [x.requires_grad_(), *(w.requires_grad_() for w in weights)]
+
+        def gradients():
+            y = _network(leaves[0], leaves[1:])
+            return y, torch.autograd.grad(y, leaves, grad_output)
+
+        return Contender(self.name, gradients, context=_highest_precision)
+
+
+class TorchCompilePeer:
+    """``torch.compile`` with its default backend, compiled for the one shape."""
+
+    name = "torch.compile"
+    version = torch.__version__
+
+    def layers_forward(self, data: LayerData) -> Contender:
+        """The compiled layer."""
+        x, weight = _tensors((data.x, data.weight))
+        compiled = self._compile(lambda x, weight: torch.relu(linear(x, weight)), x, weight)
+        return Contender(self.name, lambda: compiled(x, weight), context=_inference_mode)
+
+    def networks_forward(self, data: NetworkData) -> Contender:
+        """The compiled network."""
+        x, *weights = _tensors((data.x, *data.weights))
+        compiled = self._compile(lambda x, *weights: _network(x, weights), x, *weights)
+        return Contender(self.name, lambda: compiled(x, *weights), context=_inference_mode)
+
+    @staticmethod
+    def _compile(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+        # Graphs of other shapes are forgotten: beyond a few, dynamo goes back to eager in silence.
+        torch.compiler.reset()
+        compiled = torch.compile(function, fullgraph=True, dynamic=False)
+        try:
+            with _inference_mode():
+                compiled(*arguments)
+        except Exception as error:  # no compiler, no headers, a broken cache: inductor's own kinds
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise PeerUnavailable(f"torch.compile cannot compile here ({reason})") from error
+        return compiled
+
+
+class TorchFusedAdamPeer:
+    """A training step in eager mode with ``Adam(fused=True)``."""
+
+    name = "torch.fused"
+    version = torch.__version__
+    options: dict[str, bool] = {"fused": True}  # noqa: RUF012
+
+    def training_step(self, data: NetworkData, learning_rate: float) -> Contender:
+        """Forward, mean squared error, backward, Adam; a call also reads the loss."""
+        x, target, *weights = _tensors((data.x, data.grad_output, *data.weights))
+        weights = [w.clone().requires_grad_() for w in weights]
+        optimizer = torch.optim.Adam(weights, lr=learning_rate, **self.options)
+
+        def step() -> Any:
+            optimizer.zero_grad(set_to_none=True)
+            loss = torch.nn.functional.mse_loss(_network(x, weights), target)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                step()
+
+        return Contender(self.name, lambda: step().item(), run=run, context=_highest_precision)
+
+
+class TorchForeachAdamPeer(TorchFusedAdamPeer):
+    """A training step in eager mode with ``Adam(foreach=True)``."""
+
+    name = "torch.foreach"
+    options = {"foreach": True}  # noqa: RUF012
+
+
+def _tensors(arrays: Sequence[Any]) -> list[Any]:
+    """Tensors that share the arrays' memory."""
+    return [torch.from_numpy(array) for array in arrays]
+
+
+def _network(x: Any, weights: Sequence[Any]) -> Any:
+    for weight in weights[:-1]:
+        x = torch.relu_(linear(x, weight))
+    return linear(x, weights[-1])
+
+
+@contextlib.contextmanager
+def _highest_precision() -> Iterator[None]:
+    """What homfast computes by default, so that products mean the same on both sides."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def _inference_mode() -> Iterator[None]:
+    with _highest_precision(), torch.inference_mode():
+        yield

@@ -1,0 +1,118 @@
+"""What every test shares: the engines to run on, process settings put back, counts at the end.
+
+An engine is a backend, for `native` on one target. Tests that take the fixture ``engine`` run once
+on each; those that take ``native_engine`` test promises that bind `native` only. Which there are is
+found at collection, so that what is missing is one skip each, in test_backends.py, and no more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from engines import NATIVE_ENGINES, REFERENCE, targets
+from hypothesis import HealthCheck, settings
+
+import homfast
+from homfast._backends import native
+
+settings.register_profile(
+    "homfast",
+    derandomize=True,  # the same examples in every run
+    deadline=None,
+    print_blob=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("homfast")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: the long form of a test; run with -m slow")
+    if not config.option.markexpr:
+        config.option.markexpr = "not slow"
+
+
+PARAMETERS = {
+    "engine": [*NATIVE_ENGINES, REFERENCE],
+    "native_engine": NATIVE_ENGINES,
+    "compiled_target": list(targets()),
+}
+
+
+def pytest_generate_tests(metafunc):
+    for name, values in PARAMETERS.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, values, ids=str, indirect=True)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without the extension the tests that need it are left out: test_backends.py says so once."""
+    empty = {name for name, values in PARAMETERS.items() if not values}
+    left_out = [item for item in items if empty & set(getattr(item, "fixturenames", ()))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def engine(request):
+    """A (backend, target) pair, made current; pass ``backend=engine.backend`` to calls."""
+    request.param.use()
+    return request.param
+
+
+@pytest.fixture
+def native_engine(request):
+    """An engine of the `native` backend, made current."""
+    request.param.use()
+    return request.param
+
+
+@pytest.fixture
+def compiled_target(request):
+    """The name of a target that was compiled, whether this processor has it or not."""
+    return request.param
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def rng():
+    """A generator seeded alike in every test."""
+    return np.random.default_rng(20240823)
+
+
+@pytest.fixture(autouse=True)
+def settings_restored():
+    """Target, threads and batch invariance are after a test what they were before it."""
+    if native._native is None:
+        yield
+        return
+    target, threads = homfast.get_target(), homfast.get_num_threads()
+    invariant = native._native.get_batch_invariant()
+    yield
+    homfast.set_target(target)
+    homfast.set_num_threads(threads)
+    homfast.set_batch_invariant(invariant)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many tests ran on what, and every skip with its reason."""
+    stats = terminalreporter.stats
+    counts = {word: len(stats.get(word, [])) for word in ("passed", "failed", "error", "skipped")}
+    reasons = Counter(report.longrepr[2] for report in stats.get("skipped", []))
+    write = terminalreporter.write_line
+    terminalreporter.section("homfast")
+    write("engines: " + ", ".join(map(str, [*NATIVE_ENGINES, REFERENCE])))
+    write(
+        f"tests run: {counts['passed'] + counts['failed']} ({counts['passed']} passed, "
+        f"{counts['failed']} failed, {counts['error']} errors); skipped: {counts['skipped']}; "
+        f"left out: {len(stats.get('deselected', []))} (marked slow, or for engines not here)"
+    )
+    for reason, count in sorted(reasons.items()):
+        write(f"  {count} skipped: {reason.removeprefix('Skipped: ')}")

@@ -1,0 +1,180 @@
+"""save and load: what was saved comes back, and a malicious or corrupt file is a ValueError."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from oracles import assert_same_bits
+
+from homfast import ReLUNetwork
+
+safetensors_numpy = pytest.importorskip("safetensors.numpy")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.safetensors"
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.1, -1.5, 1e-300])
+def test_round_trip(engine, dtype, path, slope):
+    net = ReLUNetwork.random(
+        (5, 8, 0, 3), seed=2, dtype=dtype, negative_slope=slope, precision="high"
+    )
+    net.save(path)
+    loaded = ReLUNetwork.load(path, backend=engine.backend)
+    assert repr(loaded) == repr(net)
+    assert loaded.negative_slope == slope and loaded.precision == "high"
+    for weight, own in zip(loaded.weights, net.weights, strict=True):
+        assert_same_bits(weight, own, f"{engine} {dtype}")
+    ReLUNetwork.load(str(path), backend=engine.backend)
+
+
+def test_twelve_layers_keep_their_order(path):
+    net = ReLUNetwork.random([3] * 13, seed=2)
+    net.save(path)
+    for weight, own in zip(ReLUNetwork.load(path).weights, net.weights, strict=True):
+        assert_same_bits(weight, own, "twelve layers")
+
+
+def test_file_is_plain_safetensors(path):
+    net = ReLUNetwork.random((5, 8, 3), seed=2)
+    net.save(path)
+    tensors = safetensors_numpy.load_file(path)
+    assert sorted(tensors) == ["layers.0.weight", "layers.1.weight"]
+    assert_same_bits(tensors["layers.1.weight"], net.weights[1], "layers.1.weight")
+
+
+def test_file_of_another_program_loads(path):
+    """Without our metadata: a torch user's bias-free network."""
+    weights = {"layers.0.weight": np.float32([[1], [-1]]), "layers.1.weight": np.float32([[1, 1]])}
+    safetensors_numpy.save_file(weights, path)
+    assert np.array_equal(ReLUNetwork.load(path)(np.float32([[-3], [2]])), [[3], [2]])
+
+
+def write(path, header, data=b"", length=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+
+
+def tensor(shape, offsets, dtype="F32"):
+    return {"layers.0.weight": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}
+
+
+CORRUPT = {
+    "empty": lambda p: p.write_bytes(b""),
+    "text": lambda p: p.write_text("not a network\n" * 20),
+    "pickle": lambda p: p.write_bytes(b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00."),
+    "pickled call": lambda p: p.write_bytes(b"cos\nsystem\n(S'exit 3'\ntR."),
+    "npy": lambda p: np.save(p.open("wb"), np.ones(4)),
+    "header longer than the file": lambda p: write(p, {}, length=2**20),
+    "header length of 2^63": lambda p: write(p, {}, length=2**63),
+    "header is not JSON": lambda p: write(p, b"{" * 40),
+    "header nests deeply": lambda p: write(p, b"[" * 100_000),
+    "data missing": lambda p: write(p, tensor([2, 2], [0, 16])),
+    "data cut": lambda p: write(p, tensor([2, 2], [0, 16]), bytes(15)),
+    "offsets beyond the file": lambda p: write(p, tensor([2, 2], [2**40, 2**40 + 16]), bytes(16)),
+    "offsets negative": lambda p: write(p, tensor([2, 2], [-16, 0]), bytes(16)),
+    "size overflows": lambda p: write(p, tensor([2**32, 2**32], [0, 0])),
+    "size of 2^62": lambda p: write(p, tensor([2**31, 2**31], [0, 16]), bytes(16)),
+    "shape negative": lambda p: write(p, tensor([-2, -2], [0, 16]), bytes(16)),
+    "unknown dtype": lambda p: write(p, tensor([2, 2], [0, 16], "PICKLE"), bytes(16)),
+    "no tensors": lambda p: write(p, {}),
+    "trailing bytes": lambda p: write(p, tensor([2, 2], [0, 16]), bytes(64)),
+}
+
+
+@pytest.mark.parametrize("kind", CORRUPT)
+def test_corrupt_files_are_value_errors(path, kind):
+    CORRUPT[kind](path)
+    with pytest.raises(ValueError, match=r"^path: "):
+        ReLUNetwork.load(path)
+
+
+SQUARE = np.ones((2, 2), np.float32)
+WRONG_TENSORS = {
+    "one vector": {"layers.0.weight": SQUARE[0]},
+    "layer missing": {"layers.0.weight": SQUARE, "layers.2.weight": SQUARE},
+    "other names": {"weight": SQUARE},
+    "a bias": {"layers.0.weight": SQUARE, "layers.0.bias": SQUARE[0]},
+    "widths that do not chain": {
+        "layers.0.weight": SQUARE,
+        "layers.1.weight": np.ones((2, 3), np.float32),
+    },
+    "mixed dtypes": {"layers.0.weight": SQUARE, "layers.1.weight": SQUARE.astype(np.float64)},
+    "integers": {"layers.0.weight": SQUARE.astype(np.int8)},
+    "float16": {"layers.0.weight": SQUARE.astype(np.float16)},
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_TENSORS)
+def test_files_that_hold_no_network_are_value_errors(path, kind):
+    safetensors_numpy.save_file(WRONG_TENSORS[kind], path)
+    with pytest.raises(ValueError, match=r"^path: "):
+        ReLUNetwork.load(path)
+
+
+def test_bfloat16_is_a_value_error(path):
+    write(path, tensor([2, 2], [0, 8], "BF16"), bytes(8))
+    with pytest.raises(ValueError, match=r"^path: "):
+        ReLUNetwork.load(path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"negative_slope": "nan"},
+        {"negative_slope": "NaN"},
+        {"negative_slope": "Infinity"},
+        {"negative_slope": "1e999"},
+        {"negative_slope": "[0.1]"},
+        {"negative_slope": "null"},
+        {"negative_slope": "{}"},
+        {"negative_slope": "__import__('os').abort()"},
+        {"negative_slope": "[" * 100_000},
+        {"negative_slope": "9" * 5000},
+        {"precision": "best"},
+        {"precision": ""},
+    ],
+    ids=lambda m: next(f"{k}={v[:12]}" for k, v in m.items()),
+)
+def test_bad_metadata_is_a_value_error(path, metadata):
+    safetensors_numpy.save_file({"layers.0.weight": SQUARE}, path, metadata)
+    with pytest.raises(ValueError, match=r"^path: "):
+        ReLUNetwork.load(path)
+
+
+def test_missing_file_and_directory(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ReLUNetwork.load(tmp_path / "nothing.safetensors")
+    with pytest.raises(OSError):
+        ReLUNetwork.load(tmp_path)
+
+
+def test_without_safetensors_the_error_names_the_extra(path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r"homfast\[demo\]"):
+        ReLUNetwork.random((2, 1)).save(path)
+    with pytest.raises(ImportError, match=r"homfast\[demo\]"):
+        ReLUNetwork.load(path)
+
+
+def test_flipped_bytes_load_or_raise_value_error(path, rng):
+    """A small fuzz: no crash, no other exception."""
+    ReLUNetwork.random((5, 8, 3), seed=2, negative_slope=0.25).save(path)
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for trial in range(1500):
+        damaged = bytearray(whole[: rng.integers(len(whole)) if trial % 5 == 0 else len(whole)])
+        for place in rng.integers(0, min(header, max(len(damaged), 1)), rng.integers(1, 4)):
+            if place < len(damaged):
+                damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            net = ReLUNetwork.load(path)
+        except ValueError:
+            continue
+        except Exception as error:
+            raise AssertionError(f"trial {trial}: {error!r} from {bytes(damaged)!r}") from error
+        assert len(net.weights) in (1, 2)
