@@ -25,6 +25,7 @@ FLAGS = [
     "-Wall",
     "-Wextra",
     "-Wno-psabi",
+    "-MMD",
 ]
 BASELINE = ["-march=x86-64-v2"] if platform.machine() in ("x86_64", "AMD64") else []
 # gcc 12 warns about uninitialised values within its own AVX-512 header.
@@ -53,19 +54,26 @@ def compiler_takes(flags):
             return False
 
 
-def newest_header():
-    return max(p.stat().st_mtime for p in (ROOT / CSRC).rglob("*") if p.suffix in HEADERS)
-
-
-HEADERS = {".h", ".inc", ".def"}
+def headers():
+    """Every file that a source may include, relative to this one's folder."""
+    found = (p for p in (ROOT / CSRC).rglob("*") if p.suffix in {".h", ".inc", ".def"})
+    return sorted(str(p.relative_to(ROOT)) for p in found)
 
 
 def needs_recompile(obj, src):
-    """Whether an object is older than its source, any header, or this file."""
-    if not os.path.exists(obj):
+    """Whether an object is older than this file or any file that its compilation read.
+
+    pybind11's own check looks at the source alone, and would keep stale objects after an edit of a
+    header. The compiler writes what it read beside the object (-MMD).
+    """
+    listing = Path(obj).with_suffix(".d")
+    if not (os.path.exists(obj) and listing.exists()):
         return True
-    newest = max(os.stat(src).st_mtime, os.stat(__file__).st_mtime, newest_header())
-    return os.stat(obj).st_mtime < newest
+    inputs = listing.read_text().replace("\\\n", " ").partition(":")[2].split()
+    built = os.stat(obj).st_mtime
+    return any(
+        not os.path.exists(path) or os.stat(path).st_mtime > built for path in [__file__, *inputs]
+    )
 
 
 def native_extension():
@@ -100,6 +108,7 @@ def native_extension():
         "homfast._native",
         sources,
         include_dirs=[str(CSRC)],
+        depends=headers(),
         cxx_std=17,
         extra_compile_args=FLAGS + BASELINE,
         extra_link_args=["-pthread"],

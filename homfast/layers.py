@@ -52,6 +52,10 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
     >>> homfast.linear(np.float32([[1, 2]]), np.float32([[3, 4], [5, 6]]))
     array([[11., 17.]], dtype=float32)
     """
+    if out is None and precision is None and backend is None:
+        result = _backends.short_way(x, weight, False, 0.0, False)
+        if result is not None:
+            return result
     call = _Forward(x, weight, out, precision, backend)
     call.backend.linear(call.rows, call.weight, call.target)
     return call.result()
@@ -85,7 +89,11 @@ def linear_relu(
     >>> homfast.linear_relu(np.float32([1, 2]), np.float32([[3, -4], [5, 6]]), return_mask=True)
     (array([ 0., 17.], dtype=float32), array([2], dtype=uint8))
     """
-    slope = _arrays.check_slope(negative_slope)
+    slope = 0.0 if negative_slope == 0.0 else _arrays.check_slope(negative_slope)
+    if out is None and precision is None and backend is None:
+        result = _backends.short_way(x, weight, True, slope, return_mask)
+        if result is not None:
+            return result
     call = _Forward(x, weight, out, precision, backend)
     mask = mask_target = None
     if return_mask:
@@ -124,7 +132,11 @@ def linear_relu_backward(
     grad_weight : array, shape (out_features, in_features), or None
         ``g.T @ x``, summed over all rows in one fixed order.
     """
-    slope = _arrays.check_slope(negative_slope)
+    slope = 0.0 if negative_slope == 0.0 else _arrays.check_slope(negative_slope)
+    if precision is None and backend is None:
+        result = _backends.short_way_back(grad_output, x, weight, mask, slope)
+        if result is not None:
+            return result
     _arrays.check_precision(precision)
     grad = _arrays.host_array(grad_output, "grad_output")
     if grad.ndim == 0:

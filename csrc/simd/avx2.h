@@ -53,11 +53,31 @@ HF_INLINE __m256 load_partial(const float* p, int n) {
 HF_INLINE __m256d load_partial(const double* p, int n) {
   return _mm256_maskload_pd(p, first_lanes(p, n));
 }
+// In pieces: a masked store is microcode on some processors, tens of cycles a store.
 HF_INLINE void store_partial(float* p, __m256 v, int n) {
-  _mm256_maskstore_ps(p, first_lanes(p, n), v);
+  if (n >= 8) return store(p, v);
+  __m128 part = _mm256_castps256_ps128(v);
+  if (n & 4) {
+    _mm_storeu_ps(p, part);
+    part = _mm256_extractf128_ps(v, 1);
+    p += 4;
+  }
+  if (n & 2) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(p), part);
+    part = _mm_movehl_ps(part, part);
+    p += 2;
+  }
+  if (n & 1) _mm_store_ss(p, part);
 }
 HF_INLINE void store_partial(double* p, __m256d v, int n) {
-  _mm256_maskstore_pd(p, first_lanes(p, n), v);
+  if (n >= 4) return store(p, v);
+  __m128d part = _mm256_castpd256_pd128(v);
+  if (n & 2) {
+    _mm_storeu_pd(p, part);
+    part = _mm256_extractf128_pd(v, 1);
+    p += 2;
+  }
+  if (n & 1) _mm_store_sd(p, part);
 }
 
 template <class T>

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -55,7 +56,7 @@ def resolve(name: str | None, array: Any) -> Any:
 
 def _choose() -> Any:
     """Choose for CPU arrays, once a process."""
-    global _automatic
+    global _automatic, short_way, short_way_back
     forced = os.environ.get("HOMFAST_BACKEND")
     if forced:
         if forced not in NAMES:
@@ -69,7 +70,30 @@ def _choose() -> Any:
         module = next(m for m in map(load, NAMES) if m.is_available())
     _logger.debug("CPU arrays go to the %s backend", module.name)
     _automatic = module
+    short_way = getattr(module, "new_linear", _no_short_way)
+    short_way_back = getattr(module, "new_backward", _no_short_way)
     return module
+
+
+def _no_short_way(*arguments: Any) -> None:
+    """Every call goes the long way."""
+
+
+def _first_call(*arguments: Any) -> Any:
+    _choose()
+    return short_way(*arguments)
+
+
+def _first_call_back(*arguments: Any) -> Any:
+    _choose()
+    return short_way_back(*arguments)
+
+
+# The whole of a plain call on the automatic backend, or None for arguments that need checking,
+# copying or explaining: new_linear(x, weight, relu, negative_slope, return_mask) and
+# new_backward(grad_output, x, weight, mask, negative_slope).
+short_way: Callable[..., Any] = _first_call
+short_way_back: Callable[..., Any] = _first_call_back
 
 
 def automatic() -> Any:

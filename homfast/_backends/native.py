@@ -14,6 +14,8 @@ except ImportError as error:  # built with HOMFAST_NATIVE=0, or not built
 else:
     _reason = ""
     pack_weight = _native.PackedWeight
+    new_linear = _native.new_linear
+    new_backward = _native.new_backward
     linear = _native.linear
     linear_relu = _native.linear_relu
     linear_masked = _native.linear_masked
