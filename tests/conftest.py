@@ -28,12 +28,6 @@ settings.register_profile(
 settings.load_profile("homfast")
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: the long form of a test; run with -m slow")
-    if not config.option.markexpr:
-        config.option.markexpr = "not slow"
-
-
 PARAMETERS = {
     "engine": [*NATIVE_ENGINES, REFERENCE],
     "native_engine": NATIVE_ENGINES,

@@ -32,9 +32,9 @@ def assert_consistent(engine, net, x):
 @pytest.mark.parametrize("where", ["input", "target"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_floating_point_error_names_the_step(engine, net, data, where, value):
-    bad = [pair[0].copy() if where == "input" else pair[1].copy() for pair in data[5:6]][0]
-    bad[3, 2] = value
-    data[5] = (bad, data[5][1]) if where == "input" else (data[5][0], bad)
+    x, target = (array.copy() for array in data[5])
+    (x if where == "input" else target)[3, 2] = value
+    data[5] = (x, target)
     wanted = ReLUNetwork(net.weights, backend=engine.backend)
     homfast.fit(wanted, data[:5], learning_rate=1e-2)
     with pytest.raises(FloatingPointError, match="step 5"):
@@ -50,7 +50,7 @@ def test_floating_point_error_in_every_numpy_error_state(engine, net, data, stat
     for x, target in (
         (np.full_like(data[0][0], np.inf), data[0][1]),
         (np.full_like(data[0][0], 1e25), np.full_like(data[0][1], np.inf)),
-        (data[0][0], np.full_like(data[0][1], np.finfo(net.dtype).max)),
+        (np.full_like(data[0][0], np.finfo(net.dtype).max), data[0][1]),
     ):
         with np.errstate(all=state), pytest.raises(FloatingPointError, match="step 0"):
             homfast.fit(net, [(x, target)], learning_rate=1e-2)

@@ -86,7 +86,7 @@ py::array new_like(const PlainArray& x, index_t features) {
 
 // linear or linear_relu of plain arrays into new ones; None if the arguments are not that plain.
 template <class T>
-py::object new_forward(const PlainArray& x, const PlainArray& weight, bool relu, double slope,
+py::object plain_forward(const PlainArray& x, const PlainArray& weight, bool relu, double slope,
                        bool return_mask) {
   MatrixView<const T> rows, w;
   if (weight.proxy->nd != 2 || x.cols() != weight.cols()) return py::none();
@@ -123,7 +123,7 @@ bool plain_mask(const py::object& mask, index_t rows, index_t features, MaskView
 
 // Both gradients, or one, of plain arrays; None if the arguments are not that plain.
 template <class T>
-py::object new_backward(const PlainArray& grad, const py::object& x, const py::object& weight,
+py::object plain_backward(const PlainArray& grad, const py::object& x, const py::object& weight,
                         const py::object& mask, double slope) {
   MatrixView<const T> g, rows, w;
   MaskView bits;
@@ -166,26 +166,26 @@ py::object new_backward(const PlainArray& grad, const py::object& x, const py::o
 }
 
 void bind_layers(py::module_& m) {
-  m.def("new_backward", [](const py::object& grad_output, const py::object& x,
+  m.def("plain_backward", [](const py::object& grad_output, const py::object& x,
                            const py::object& weight, const py::object& mask,
                            double slope) -> py::object {
     const PlainArray grad(grad_output);
     if (!grad.proxy) return py::none();
-    if (grad.type == type_number<float>()) return new_backward<float>(grad, x, weight, mask, slope);
+    if (grad.type == type_number<float>()) return plain_backward<float>(grad, x, weight, mask, slope);
     if (grad.type == type_number<double>()) {
-      return new_backward<double>(grad, x, weight, mask, slope);
+      return plain_backward<double>(grad, x, weight, mask, slope);
     }
     return py::none();
   });
-  m.def("new_linear", [](const py::object& x, const py::object& weight, bool relu, double slope,
+  m.def("plain_linear", [](const py::object& x, const py::object& weight, bool relu, double slope,
                          bool return_mask) -> py::object {
     const PlainArray plain_x(x), plain_weight(weight);
     if (!plain_x.proxy || !plain_weight.proxy || plain_x.type != plain_weight.type) return py::none();
     if (plain_x.type == type_number<float>()) {
-      return new_forward<float>(plain_x, plain_weight, relu, slope, return_mask);
+      return plain_forward<float>(plain_x, plain_weight, relu, slope, return_mask);
     }
     if (plain_x.type == type_number<double>()) {
-      return new_forward<double>(plain_x, plain_weight, relu, slope, return_mask);
+      return plain_forward<double>(plain_x, plain_weight, relu, slope, return_mask);
     }
     return py::none();
   });

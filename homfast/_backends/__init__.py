@@ -70,8 +70,8 @@ def _choose() -> Any:
         module = next(m for m in map(load, NAMES) if m.is_available())
     _logger.debug("CPU arrays go to the %s backend", module.name)
     _automatic = module
-    short_way = getattr(module, "new_linear", _no_short_way)
-    short_way_back = getattr(module, "new_backward", _no_short_way)
+    short_way = getattr(module, "plain_linear", _no_short_way)
+    short_way_back = getattr(module, "plain_backward", _no_short_way)
     return module
 
 
@@ -90,8 +90,8 @@ def _first_call_back(*arguments: Any) -> Any:
 
 
 # The whole of a plain call on the automatic backend, or None for arguments that need checking,
-# copying or explaining: new_linear(x, weight, relu, negative_slope, return_mask) and
-# new_backward(grad_output, x, weight, mask, negative_slope).
+# copying or explaining: plain_linear(x, weight, relu, negative_slope, return_mask) and
+# plain_backward(grad_output, x, weight, mask, negative_slope).
 short_way: Callable[..., Any] = _first_call
 short_way_back: Callable[..., Any] = _first_call_back
 

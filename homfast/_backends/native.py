@@ -13,9 +13,12 @@ except ImportError as error:  # built with HOMFAST_NATIVE=0, or not built
     _reason = f"the extension homfast._native is not installed ({error})"
 else:
     _reason = ""
+    from homfast.interop import threads
+
+    threads.register()
     pack_weight = _native.PackedWeight
-    new_linear = _native.new_linear
-    new_backward = _native.new_backward
+    plain_linear = _native.plain_linear
+    plain_backward = _native.plain_backward
     linear = _native.linear
     linear_relu = _native.linear_relu
     linear_masked = _native.linear_masked

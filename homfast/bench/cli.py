@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return plan.run()
     except WrongResult as error:
-        print(f"homfast bench: wrong result, nothing is timed: {error}", file=sys.stderr)
+        print(f"homfast bench: stopped at a wrong result: {error}", file=sys.stderr)
         return 1
 
 
@@ -51,6 +51,7 @@ class _Plan:
     """Checked arguments and what follows from them."""
 
     def __init__(self, args: argparse.Namespace):
+        from homfast._backends import automatic
         from homfast.bench import peers, roofline, threads
         from homfast.bench.compare import Settings
 
@@ -73,6 +74,7 @@ class _Plan:
                 raise FileNotFoundError(f"{path}: its folder does not exist")
         if args.plot:
             roofline.figure_class()
+        automatic()  # complains of HOMFAST_BACKEND
         self.target_before = _set_target(args.target)
 
     def run(self) -> int:
@@ -165,9 +167,9 @@ def _print_backend_note(backend: str) -> None:
 
 
 def _roofs(peak: float | None, bandwidth: float, dtype: str) -> str:
-    roof = (
-        "no peak without homfast._native" if peak is None else f"{peak / 1e9:.1f} GFLOP/s {dtype}"
-    )
+    roof = "no peak without homfast._native"
+    if peak is not None:
+        roof = f"{peak / 1e9:.1f} GFLOP/s {dtype}"
     return f"measured: {roof}, {bandwidth / 1e9:.1f} GB/s copied (read and written)"
 
 

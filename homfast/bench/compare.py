@@ -14,6 +14,7 @@ import numpy as np
 from homfast.bench import interleaved, ours
 from homfast.bench.cases import Case
 from homfast.bench.interleaved import Contender, Measured
+from homfast.bench.machine import OtherWork
 from homfast.bench.peak import measured_peak
 from homfast.bench.peers import PeerUnavailable
 
@@ -30,7 +31,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. Times are medians over the rounds, in seconds a call."""
+    """One line of the table. Times are medians over the rounds, in seconds a call.
+
+    ``share_of_others`` is the part of the machine that other processes used meanwhile.
+    """
 
     label: str
     case: list[Any]
@@ -47,6 +51,7 @@ class Row:
     best_peer: str | None
     ratio: float | None
     absent: dict[str, str]
+    share_of_others: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """For the JSON file."""
@@ -130,6 +135,7 @@ def run(
         if end is not None:
             now = time.perf_counter()
             deadline = now + (end - now) / (len(tasks) - position)
+        others = OtherWork()
         measured = interleaved.measure(
             comparison.contenders,
             rounds=settings.rounds,
@@ -138,7 +144,7 @@ def run(
             deadline=deadline,
             between=lambda: measured_peak(dtype),
         )
-        yield _row(comparison, measured, np.dtype(dtype).itemsize)
+        yield _row(comparison, measured, np.dtype(dtype).itemsize, others.share())
 
 
 def geometric_means(rows: Iterable[Row]) -> dict[str, float]:
@@ -150,7 +156,7 @@ def geometric_means(rows: Iterable[Row]) -> dict[str, float]:
     return {direction: statistics.geometric_mean(values) for direction, values in ratios.items()}
 
 
-def _row(comparison: Comparison, measured: Measured, itemsize: int) -> Row:
+def _row(comparison: Comparison, measured: Measured, itemsize: int, others: float | None) -> Row:
     case, direction = comparison.case, comparison.direction
     flops = case.flops(direction)
     seconds = {name: measured.median(name) for name in measured.bursts}
@@ -173,4 +179,5 @@ def _row(comparison: Comparison, measured: Measured, itemsize: int) -> Row:
         best_peer=best,
         ratio=rivals[best] / own if best is not None else None,
         absent=comparison.absent,
+        share_of_others=others,
     )

@@ -157,11 +157,10 @@ def measure(
         raise ValueError(f"rounds: got {rounds}, wanted at least {_LEAST_ROUNDS} for a median")
     if not contenders:
         raise ValueError("contenders: got none, wanted at least one")
-    found = Measured({c.name: [] for c in contenders})
-    if len(found.bursts) != len(contenders):
-        raise ValueError(
-            f"contenders: got the names {[c.name for c in contenders]}, wanted each once"
-        )
+    names = [contender.name for contender in contenders]
+    if len(set(names)) != len(names):
+        raise ValueError(f"contenders: got the names {names}, wanted each once")
+    found = Measured({name: [] for name in names})
     for contender in contenders:
         sleep(pause)
         found.counts[contender.name] = calibrate(contender, burst, clock)

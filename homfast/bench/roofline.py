@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,11 +44,10 @@ def draw(path: str, rows: Sequence[Mapping[str, Any]], bandwidth: float, title: 
             [low, ridge, max(high, 2 * ridge)],
             [low * gigabytes, peak, peak],
             color="black",
-            label=f"roofs: {peak:.0f} GFLOP/s, {gigabytes:.0f} GB/s copied",
+            label=f"roofs: {peak:.0f} GFLOP/s, {gigabytes:.0f} GB/s of memory (caches give more)",
         )
-    for direction, color in zip(
-        dict.fromkeys(r["direction"] for r in rows), ("C0", "C1"), strict=False
-    ):
+    directions = dict.fromkeys(row["direction"] for row in rows)
+    for direction, color in zip(directions, ("C0", "C1"), strict=False):
         chosen = [r for r in rows if r["direction"] == direction]
         x = [r["flops"] / r["bytes"] for r in chosen]
         axes.plot(x, [r["gflops"] for r in chosen], "o", color=color, label=f"homfast {direction}")
@@ -72,7 +72,7 @@ def draw(path: str, rows: Sequence[Mapping[str, Any]], bandwidth: float, title: 
         yscale="log",
         xlabel="operations a byte of operands and results",
         ylabel="GFLOP/s",
-        title=title,
     )
-    axes.legend(loc="lower right", fontsize=8)
+    axes.set_title(textwrap.fill(title, 110), fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     figure.savefig(path, dpi=150)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from homfast.bench import ours
 from homfast.bench.compare import Row, geometric_means
 
+DISTURBED = 0.1  # share of the machine used by others beyond which figures are doubtful
 _FORMAT = "{:<31} {:<9} {:>11} {:>9} {:>7}  {:<15} {:>11} {:>8}"
 
 
@@ -33,18 +34,23 @@ def text(row: Row) -> str:
         peer_time,
         ratio,
     )
-    return f"{line}  loss" if row.ratio is not None and row.ratio < 1 else line.rstrip()
+    remarks = ["loss"] if row.ratio is not None and row.ratio < 1 else []
+    if row.share_of_others is not None and row.share_of_others > DISTURBED:
+        remarks.append(f"disturbed: others used {row.share_of_others:.0%} of the machine")
+    return f"{line}  {', '.join(remarks)}".rstrip()
 
 
 def summary(rows: Sequence[Row]) -> Iterable[str]:
     """Geometric means, least ratios and losses, a line a direction."""
     for direction, mean in geometric_means(rows).items():
-        ratios = {
-            r.label: r.ratio for r in rows if r.direction == direction and r.ratio is not None
-        }
+        chosen = [row for row in rows if row.direction == direction]
+        ratios = {row.label: row.ratio for row in chosen if row.ratio is not None}
         least = min(ratios, key=lambda label: ratios[label])
         losses = sum(ratio < 1 for ratio in ratios.values())
         yield (
             f"{direction}: geometric mean {mean:.2f}x over {len(ratios)} shapes, least "
             f"{ratios[least]:.2f}x at {least}, {losses} below 1"
         )
+    disturbed = sum((row.share_of_others or 0) > DISTURBED for row in rows)
+    if disturbed:
+        yield f"NOTE: other work disturbed {disturbed} of {len(rows)} lines; measure again alone"

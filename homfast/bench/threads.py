@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def same_threads(count: int) -> Iterator[list[str]]:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(count)
         try:
-            import threadpoolctl
+            threadpoolctl = importlib.import_module("threadpoolctl")
         except ImportError:
             unset.append("NumPy keeps its own number of threads: threadpoolctl is not installed")
         else:

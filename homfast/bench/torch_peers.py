@@ -16,7 +16,7 @@ linear = torch.nn.functional.linear
 
 
 class TorchPeer:
-    """Eager mode without autograd: the products and masks that autograd would run, called directly."""
+    """Eager mode without autograd: the products and masks that it would run, called directly."""
 
     name = "torch"
     version = torch.__version__

@@ -43,13 +43,15 @@ def comparison(case: NetworkCase, direction: str, dtype: str, peers: Sequence[An
     operation = f"training_{direction}"
     data = network_data(case, dtype)
     wanted = expected.training_losses(data, _CHECK_STEPS, _CHECK_RATE)
-    checked, absent = checked_contenders(
-        operation, peers, data, lambda name, loss: None, _CHECK_RATE
-    )
+    checked, absent = checked_contenders(operation, peers, data, _unchecked, _CHECK_RATE)
     for contender in checked:
         # The first step was taken by checked_contenders.
         losses = [contender.result() for _ in range(_CHECK_STEPS - 1)]
         expected.check_losses(contender.name, losses, wanted[1:])
     present = [peer for peer in peers if peer.name not in absent]
-    contenders, _ = checked_contenders(operation, present, data, lambda name, loss: None, _RATE)
+    contenders, _ = checked_contenders(operation, present, data, _unchecked, _RATE)
     return Comparison(case, direction, contenders, absent)
+
+
+def _unchecked(name: str, loss: float) -> None:
+    """One loss says little; `comparison` looks at several."""

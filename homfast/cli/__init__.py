@@ -11,14 +11,25 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from homfast._version import __version__
 
+
+class Command(NamedTuple):
+    """A command: its module, what it does, and the extra that brings what it needs."""
+
+    module: str
+    summary: str
+    extra: str
+
+
 COMMANDS = {
-    "recover": ("homfast.cli.recover", "recover a photograph from a quarter of its measurements"),
-    "bench": ("homfast.bench.cli", "time the kernels beside NumPy and PyTorch"),
-    "info": ("homfast.cli.info", "versions, backends, targets and threads"),
+    "recover": Command(
+        "homfast.cli.recover", "recover a photograph from a quarter of its measurements", "demo"
+    ),
+    "bench": Command("homfast.bench.cli", "time the kernels beside NumPy and PyTorch", "bench"),
+    "info": Command("homfast.cli.info", "versions, backends, targets and threads", "demo"),
 }
 
 USAGE_ERROR = 2
@@ -58,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _complain(name, str(error))
     except ImportError as error:
-        if error.name is None or error.name.partition(".")[0] == "homfast":
+        if command is None or error.name is None or error.name.partition(".")[0] == "homfast":
             raise
-        return _complain(name, f"{error}; pip install homfast[demo]")
+        return _complain(name, f"{error}; pip install homfast[{COMMANDS[command].extra}]")
     except BrokenPipeError:
         # The reader has gone (homfast info | head -1). Standard output must not be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -77,10 +88,10 @@ def _run(arguments: list[str], command: str | None) -> int:
     parser.add_argument("--version", action="version", version=f"homfast {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run = None
-    for each, (module_name, summary) in COMMANDS.items():
-        subparser = subparsers.add_parser(each, help=summary, description=summary)
+    for each, entry in COMMANDS.items():
+        subparser = subparsers.add_parser(each, help=entry.summary, description=entry.summary)
         if each == command:
-            module = importlib.import_module(module_name)
+            module = importlib.import_module(entry.module)
             module.add_arguments(subparser)
             run = module.run
     try:

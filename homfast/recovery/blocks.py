@@ -30,12 +30,12 @@ def fit_to_blocks(image: np.ndarray, block: int) -> tuple[np.ndarray, str]:
         done.append("cropped at the right and bottom")
     if not done:
         return image, ""
-    note = f"{' and '.join(done)} from {width} x {height} to {cropped.shape[1]} x {cropped.shape[0]}"
+    note = f"{' and '.join(done)}: {cropped.shape[1]} x {cropped.shape[0]} of {width} x {height}"
     return np.ascontiguousarray(cropped), note
 
 
 def cut(image: np.ndarray, block: int) -> np.ndarray:
-    """The blocks of an image (height, width) as rows (blocks, block^2), left to right, downwards."""
+    """The blocks of an image (height, width) as rows (blocks, block^2), line by line."""
     height, width = image.shape
     grid = image.reshape(height // block, block, width // block, block)
     return np.ascontiguousarray(grid.swapaxes(1, 2)).reshape(-1, block * block)

@@ -1,0 +1,14 @@
+"""Whole networks, forward and with all gradients, float32."""
+
+import pytest
+
+from homfast.bench import networks
+
+FORWARD = [("forward", peer) for peer in ("homfast", "numpy", "torch", "torch.compile")]
+GRADIENTS = [("gradients", peer) for peer in ("homfast", "numpy", "torch", "torch.autograd")]
+
+
+@pytest.mark.parametrize("case", networks.CASES, ids=lambda case: case.label)
+@pytest.mark.parametrize(("direction", "peer"), FORWARD + GRADIENTS)
+def test_network(measure, case, direction, peer):
+    measure(networks, case, direction, peer)

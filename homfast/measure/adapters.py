@@ -1,0 +1,229 @@
+"""Operators in the classes of SciPy, PyLops, PyTorch and deepinv.
+
+Each library is imported when it is asked for. Its class is made then, once, as a true subclass: a
+library that wraps a stranger instead loses the products with many columns at a time
+(``scipy.sparse.linalg.aslinearoperator`` takes `matvec` from it and not `matmat`).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from homfast.measure.operator import Operator
+
+
+def to_scipy(op: Operator) -> Any:
+    """`op` as a ``scipy.sparse.linalg.LinearOperator``.
+
+    Real input of any dtype is cast to the dtype of `op`, as SciPy's own operators would: its
+    solvers hand over float64 whatever they are given. Complex input is a TypeError. Blocks of
+    columns, and with SciPy 1.18 batches of rows, are one product each. It pickles as `op` does.
+
+    Raises
+    ------
+    ImportError
+        Without SciPy.
+    """
+    return _scipy_class()(op)
+
+
+def to_pylops(op: Operator) -> Any:
+    """`op` as a ``pylops.LinearOperator``.
+
+    Real input of any dtype is cast to the dtype of `op`, complex input is a TypeError. Blocks of
+    columns are one product each.
+
+    Raises
+    ------
+    ImportError
+        Without PyLops.
+    """
+    return _pylops_class()(op)
+
+
+def to_torch(op: Operator) -> Any:
+    """`op` as a ``torch.nn.Module``: ``module(x)`` and ``module.adjoint(y)`` on rows.
+
+    Tensors on the CPU in the dtype of `op`; nothing is cast. Gradients, to any order, are products
+    with the adjoint; ``torch.func`` transforms (vjp, jvp, vmap) work. There are no parameters.
+
+    Raises
+    ------
+    ImportError
+        Without PyTorch.
+    """
+    return _torch_class()(op)
+
+
+def to_deepinv(op: Operator, img_size: tuple[int, ...]) -> Any:
+    """`op` as a ``deepinv.physics.LinearPhysics`` on images.
+
+    Parameters
+    ----------
+    op : Operator, shape (m, n)
+    img_size : tuple of int
+        Shape of one image, (channels, height, width), of n elements. Images (B, *img_size) become
+        measurements (B, m), and back. Tensors as in `to_torch`.
+
+    Raises
+    ------
+    ImportError
+        Without deepinv.
+    ValueError
+        `img_size` does not have n elements.
+    """
+    size = tuple(int(s) for s in img_size)
+    m, n = op.shape
+    if math.prod(size) != n:
+        raise ValueError(f"img_size: got {size}, {math.prod(size)} elements, wanted {n} in all")
+    physics = _import("deepinv", "to_deepinv").physics
+    module = to_torch(op)
+
+    def forward(x: Any, **_: Any) -> Any:
+        return module(x.reshape(x.shape[0], n))
+
+    def adjoint(y: Any, **_: Any) -> Any:
+        return module.adjoint(y.reshape(y.shape[0], m)).reshape(y.shape[0], *size)
+
+    return physics.LinearPhysics(A=forward, A_adjoint=adjoint, img_size=size)
+
+
+def _import(module: str, method: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f"{method} needs the package {package}; pip install {package} ({error})"
+        ) from error
+
+
+class _CastingProducts:
+    """The four products that SciPy and PyLops ask of a subclass."""
+
+    _op: Operator
+
+    def _matvec(self, x: Any) -> np.ndarray:
+        return _rows(self._op.forward, _cast(x, self._op), self._op.shape[1])
+
+    def _rmatvec(self, y: Any) -> np.ndarray:
+        return _rows(self._op.adjoint, _cast(y, self._op), self._op.shape[0])
+
+    def _matmat(self, X: Any) -> np.ndarray:
+        return np.swapaxes(self._op.forward(np.swapaxes(_cast(X, self._op), -1, -2)), -1, -2)
+
+    def _rmatmat(self, Y: Any) -> np.ndarray:
+        return np.swapaxes(self._op.adjoint(np.swapaxes(_cast(Y, self._op), -1, -2)), -1, -2)
+
+
+def _cast(array: Any, op: Operator) -> np.ndarray:
+    values = np.asarray(array)
+    return values.astype(op.dtype, copy=False) if values.dtype.kind in "biuf" else values
+
+
+def _rows(product: Callable[[np.ndarray], np.ndarray], x: np.ndarray, size: int) -> np.ndarray:
+    """Vectors (..., size), or as SciPy before 1.18 also has it, one as (size, 1)."""
+    if x.shape == (size, 1):
+        return product(x[:, 0])[:, None]
+    return product(x)
+
+
+@functools.cache
+def _scipy_class() -> type:
+    linalg = _import("scipy.sparse.linalg", "to_scipy")
+
+    class HomfastOperator(_CastingProducts, linalg.LinearOperator):  # type: ignore[misc, name-defined]
+        """A homfast operator, ``operator``, for SciPy."""
+
+        def __init__(self, op: Operator):
+            super().__init__(op.dtype, op.shape)
+            self._op = op
+
+        @property
+        def operator(self) -> Operator:
+            """The homfast operator."""
+            return self._op
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return to_scipy, (self._op,)
+
+    return HomfastOperator
+
+
+@functools.cache
+def _pylops_class() -> type:
+    pylops = _import("pylops", "to_pylops")
+
+    class HomfastOperator(_CastingProducts, pylops.LinearOperator):  # type: ignore[misc, name-defined]
+        """A homfast operator, ``operator``, for PyLops."""
+
+        def __init__(self, op: Operator):
+            super().__init__(dtype=op.dtype, shape=op.shape, name=type(op).__name__)
+            self._op = op
+
+        @property
+        def operator(self) -> Operator:
+            """The homfast operator."""
+            return self._op
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return to_pylops, (self._op,)
+
+    return HomfastOperator
+
+
+@functools.cache
+def _torch_class() -> type:
+    torch = _import("torch", "to_torch")
+
+    class Product(torch.autograd.Function):  # type: ignore[misc, name-defined]
+        # forward apart from setup_context, and a vmap rule: what torch.func asks for.
+        @staticmethod
+        def forward(x: Any, op: Operator) -> Any:
+            return op.forward(x.detach())
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            ctx.op = inputs[1]
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Any) -> tuple[Any, None]:
+            return Product.apply(grad_output, ctx.op.H), None
+
+        @staticmethod
+        def jvp(ctx: Any, tangent: Any, _: None) -> Any:
+            return Product.apply(tangent, ctx.op)
+
+        @staticmethod
+        def vmap(info: Any, in_dims: tuple[Any, ...], x: Any, op: Operator) -> tuple[Any, Any]:
+            if in_dims[0] is None:
+                return Product.apply(x, op), None
+            return Product.apply(x.movedim(in_dims[0], 0), op), 0
+
+    class HomfastModule(torch.nn.Module):  # type: ignore[misc, name-defined]
+        """A homfast operator, ``operator``, for PyTorch."""
+
+        def __init__(self, op: Operator):
+            super().__init__()
+            self.operator = op
+
+        def forward(self, x: Any) -> Any:
+            return Product.apply(x, self.operator)
+
+        def adjoint(self, y: Any) -> Any:
+            """``A^H y`` for each row y of shape (..., m)."""
+            return Product.apply(y, self.operator.H)
+
+        def extra_repr(self) -> str:
+            return repr(self.operator)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return to_torch, (self.operator,)
+
+    return HomfastModule

@@ -1,0 +1,87 @@
+"""Operators given by a matrix that is held in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from homfast import _arrays, _backends
+from homfast.measure.operator import Operator
+
+
+class PackedMatrix:
+    """A matrix (m, n) and the handle under which a backend knows it; nobody writes to either.
+
+    The handle, rather than the plain array, is what makes products with few rows sum in the same
+    order as products with many.
+    """
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self._backend = _backends.resolve(None, array)
+        self._handle = self._backend.pack_weight(array)
+
+    def forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """out (batch, m) = rows (batch, n) array^T."""
+        self._backend.linear(rows, self._handle, out)
+
+    def adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """out (batch, n) = rows (batch, m) array."""
+        self._backend.grad_input(rows, self._handle, None, 0.0, out)
+
+
+class Dense(Operator):
+    """The operator of a matrix.
+
+    Parameters
+    ----------
+    matrix : array, shape (m, n), float32 or float64
+        It is copied. Nothing is scaled.
+
+    Raises
+    ------
+    TypeError
+        An unsupported dtype, an array on another device, a list, a masked array.
+    ValueError
+        Not two axes.
+
+    Examples
+    --------
+    >>> import numpy as np, homfast
+    >>> op = homfast.measure.Dense(np.float32([[1, 2, 3], [4, 5, 6]]))
+    >>> op(np.float32([1, 0, -1])), op.adjoint(np.float32([1, 1]))
+    (array([-2., -2.], dtype=float32), array([5., 7., 9.], dtype=float32))
+    """
+
+    def __init__(self, matrix: Any):
+        array = _arrays.host_array(matrix, "matrix")
+        _arrays.check_matrix(array, "matrix", "(m, n)")
+        super().__init__(array.shape, array.dtype)
+        self._packed = PackedMatrix(np.array(array, order="C"))
+
+    def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        self._packed.forward_rows(rows, out)
+
+    def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        self._packed.adjoint_rows(rows, out)
+
+    def to_dense(self) -> np.ndarray:
+        """A copy of the matrix, shape (m, n)."""
+        return self._packed.array.copy()
+
+    def rows(self, i0: int, i1: int) -> Dense:
+        """The operator of rows i0 <= i < i1, which are copied."""
+        i0, i1 = self._check_range(i0, i1)
+        return Dense(self._packed.array[i0:i1])
+
+    def __eq__(self, other: Any) -> bool:
+        """Whether the other is a `Dense` with the same matrix, NaN equal to NaN."""
+        if not isinstance(other, Dense) or self.dtype != other.dtype:
+            return False
+        return np.array_equal(self._packed.array, other._packed.array, equal_nan=True)
+
+    __hash__ = Operator.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Dense, (self._packed.array,)

@@ -1,0 +1,80 @@
+"""The largest singular value, from products with single vectors.
+
+Golub-Kahan bidiagonalisation (SIAM J. Numer. Anal. 2, 1965): ``A V = U B``,
+``A^H U = V B^H + beta v e_k^H``, with B (k, k) upper bidiagonal. For the leading singular triple
+(sigma, p, q) of B the pair (U p, V q) has the residual beta |p_k|, so A has a singular value that
+close to sigma. The vectors lose orthogonality in floating point; this duplicates converged values
+but leaves the largest right (Paige, 1976), so none but the last two are kept.
+
+Why not power iteration on A^H A: it needs 1/gap steps, and the upper edge of a random spectrum is
+dense. Gaussian(500, 2000, seed=3): 168 steps to an error of 1e-6, which it cannot tell, against 55
+here to a residual of 1e-6 and an error of 5e-13. And squares overflow, and lose half the digits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from homfast.measure.normal import PROBE, normal_block
+
+_GROWTH = 1.15  # between two looks at B, whose SVD takes k^3 steps
+
+
+def largest_singular_value(op: Any, rtol: float) -> float:
+    """The largest singular value of `op`, see ``Operator.norm``."""
+    least = 4 * float(np.finfo(op.dtype).eps)
+    if not least <= rtol < 1:
+        raise ValueError(f"rtol: got {rtol!r}, wanted {least:.2g} <= rtol < 1 in {op.dtype}")
+    m, n = op.shape
+    if m == 0 or n == 0:
+        return 0.0
+    with np.errstate(all="ignore"):
+        return _bidiagonalize(op, rtol, 4 * min(m, n) + 200)
+
+
+def _bidiagonalize(op: Any, rtol: float, limit: int) -> float:
+    v = normal_block(PROBE, 1, range(1), range(op.shape[1]), np.dtype(np.float64))[0]
+    v /= np.linalg.norm(v)
+    u, alpha = _unit(_apply(op.forward, v, op.dtype))
+    alphas: list[float] = [alpha]
+    betas: list[float] = []
+    look = 1
+    for k in range(1, limit + 1):
+        v_next, beta = _unit(_apply(op.adjoint, u, op.dtype) - alpha * v)
+        if not np.isfinite(beta):
+            return float("nan")
+        if k >= look or beta == 0 or k == limit:
+            sigma, last = _leading(alphas, betas)
+            if beta * last <= rtol * sigma:
+                return sigma
+            look = max(k + 1, int(_GROWTH * k))
+        u, alpha = _unit(_apply(op.forward, v_next, op.dtype) - beta * u)
+        v = v_next
+        alphas.append(alpha)
+        betas.append(beta)
+    raise RuntimeError(
+        f"norm: no convergence to rtol={rtol} in {limit} steps; the estimate is {sigma!r} with a "
+        f"residual of {beta * last:.3g}; pass a larger rtol"
+    )
+
+
+def _apply(product: Any, vector: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return product(vector.astype(dtype)).astype(np.float64)
+
+
+def _unit(vector: np.ndarray) -> tuple[np.ndarray, float]:
+    """The vector over its norm (itself if that is 0), and the norm, without overflow in squares."""
+    largest = float(np.abs(vector).max())
+    if largest == 0:
+        return vector, 0.0
+    scaled = vector / largest
+    norm = float(np.linalg.norm(scaled))
+    return scaled / norm, largest * norm
+
+
+def _leading(alphas: list[float], betas: list[float]) -> tuple[float, float]:
+    """The largest singular value of B, and the last component of its left vector."""
+    left, values, _ = np.linalg.svd(np.diag(alphas) + np.diag(betas, 1))
+    return float(values[0]), abs(float(left[-1, 0]))

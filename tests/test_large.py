@@ -1,0 +1,93 @@
+"""Inputs of more than 2^31 elements and 2^32 bytes: indices are ptrdiff_t (design 3.5).
+
+They are views of a private mapping that reserves nothing: 8 GiB of zeros, of which only the pages
+that are written to exist, so a few MiB of memory serve. A few numbers lie where a 32-bit index,
+in elements or in bytes, would look elsewhere.
+"""
+
+import mmap
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import homfast
+
+COLUMNS = 1 << 15
+ROWS = (1 << 16) + 5
+EDGES = [0, 1, (1 << 15) - 1, 1 << 15, (1 << 16) - 1, 1 << 16, ROWS - 1]  # 2^30, 2^31 elements
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or sys.maxsize < 2**32, reason="maps 8 GiB without reserving them"
+)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """(ROWS, COLUMNS) float32, zero but for a few numbers in the rows of EDGES."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+    mapping = mmap.mmap(-1, ROWS * COLUMNS * 4, flags=flags)
+    array = np.frombuffer(mapping, np.float32).reshape(ROWS, COLUMNS)
+    assert array.size > 2**31
+    for number, row in enumerate(EDGES):
+        array[row, [0, 7, COLUMNS - 1]] = (number + 1, 2, 3)
+    return array
+
+
+def resident():
+    """MiB of memory of this process that are its own."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    return int(status["RssAnon"].split()[0]) / 1024
+
+
+@pytest.fixture(autouse=True)
+def memory_stays_small(large):
+    before = resident()
+    yield
+    grown = resident() - before
+    assert grown < 300, f"{grown:.0f} MiB more: the input was copied"
+
+
+def expected():
+    wanted = np.zeros(ROWS, np.float32)
+    wanted[EDGES] = np.arange(len(EDGES)) + 6
+    return wanted
+
+
+def test_large_input(engine, large):
+    y = homfast.linear(large, np.ones((1, COLUMNS), np.float32), backend=engine.backend)
+    assert np.array_equal(y[:, 0], expected()), f"{engine}: rows {np.flatnonzero(y)}"
+
+
+def test_large_weight(native_engine, large):
+    y = homfast.linear(np.ones((1, COLUMNS), np.float32), large, backend="native")
+    assert np.array_equal(y[0], expected()), f"{native_engine}: units {np.flatnonzero(y)}"
+
+
+def test_gradients(native_engine, large):
+    ones = np.ones((ROWS, 1), np.float32)
+    _, gradient = homfast.linear_relu_backward(ones, large, None, None, backend="native")
+    wanted = np.zeros(COLUMNS, np.float32)
+    wanted[[0, 7, COLUMNS - 1]] = sum(range(1, len(EDGES) + 1)), 2 * len(EDGES), 3 * len(EDGES)
+    assert np.array_equal(gradient[0], wanted), f"{native_engine} grad_weight"
+
+
+def test_rows_far_apart(engine, large):
+    """A stride of more than 2^31 elements."""
+    flat = large.reshape(-1)
+    far = (1 << 31) // 8 * 8
+    x = np.lib.stride_tricks.as_strided(flat, (2, 9), (4 * far, 4))
+    wanted = [[1 + 2], [6 + 2]]  # the rows of EDGES[0] and EDGES[5]
+    y = homfast.linear(x, np.ones((1, 9), np.float32), backend=engine.backend)
+    assert np.array_equal(y, wanted), f"{engine}: {y}"
+    y = homfast.linear(x[::-1], np.ones((1, 9), np.float32), backend=engine.backend)
+    assert np.array_equal(y, wanted[::-1]), f"{engine} reversed: {y}"
+
+
+def test_more_features_than_2_31(native_engine, large):
+    """One row against itself: the sum of all squares."""
+    row = large.reshape(1, -1)
+    y = homfast.linear(row, row, backend="native")
+    assert y[0, 0] == sum((n + 1) ** 2 + 4 + 9 for n in range(len(EDGES))), f"{native_engine}: {y}"

@@ -1,0 +1,210 @@
+"""Operators in SciPy, PyLops, PyTorch and deepinv."""
+
+import copy
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+from homfast.measure import Dense, Gaussian
+
+M, N = 30, 50
+
+
+@pytest.fixture(params=["gaussian", "dense"])
+def op(dtype, request):
+    gaussian = Gaussian(M, N, seed=2, dtype=dtype)
+    return gaussian if request.param == "gaussian" else Dense(gaussian.to_dense())
+
+
+@pytest.fixture
+def linalg():
+    return pytest.importorskip("scipy.sparse.linalg")
+
+
+def close(dtype):
+    return {"rtol": 2e-4, "atol": 2e-5} if dtype == np.float32 else {"rtol": 1e-10, "atol": 1e-12}
+
+
+# SciPy ------------------------------------------------------------------------------------------
+
+
+def test_scipy_products(op, linalg):
+    adapter, matrix = op.to_scipy(), op.to_dense()
+    assert isinstance(adapter, linalg.LinearOperator)
+    assert linalg.aslinearoperator(adapter) is adapter
+    assert adapter.shape == op.shape and adapter.dtype == op.dtype and adapter.operator is op
+    x, y = np.arange(N), np.linspace(-1, 1, M)  # integers, float64: both are cast
+    X, Y = np.stack([x, x + 1, -x], axis=1), np.stack([y, 2 * y], axis=1)
+    for result, wanted in (
+        (adapter @ x, matrix @ x),
+        (adapter.matvec(x), matrix @ x),
+        (adapter.rmatvec(y), matrix.T @ y),
+        (adapter @ X, matrix @ X),
+        (adapter.matmat(X), matrix @ X),
+        (adapter.rmatmat(Y), matrix.T @ Y),
+        (adapter.H @ Y, matrix.T @ Y),
+        (adapter.T @ y, matrix.T @ y),
+        ((2 * adapter).H @ y, 2 * matrix.T @ y),
+    ):
+        np.testing.assert_allclose(result, wanted, **close(op.dtype))
+    assert (adapter @ X).dtype == op.dtype
+    with pytest.raises(TypeError, match="complex"):
+        adapter @ (1j * x)
+
+
+def test_scipy_vectors_of_either_version(op, linalg):
+    """What SciPy hands to a subclass: (n, 1) before 1.18, from then on batches of rows too."""
+    adapter, matrix = op.to_scipy(), op.to_dense()
+    X = np.random.default_rng(0).standard_normal((4, 3, N))
+    np.testing.assert_allclose(adapter._matvec(X), X @ matrix.T, **close(op.dtype))
+    np.testing.assert_allclose(adapter._rmatvec(X @ matrix.T), X @ matrix.T @ matrix, rtol=1e-3)
+    columns = np.swapaxes(X, -1, -2)
+    np.testing.assert_allclose(adapter._matmat(columns), matrix @ columns, **close(op.dtype))
+    Y = matrix @ columns
+    np.testing.assert_allclose(adapter._rmatmat(Y), matrix.T @ Y, rtol=1e-3)
+    assert adapter._matvec(X[0, 0][:, None]).shape == (M, 1)
+    assert adapter._rmatvec(Y[0, :, :1]).shape == (N, 1)
+
+
+def test_scipy_columns_are_one_product(linalg, monkeypatch):
+    op = Gaussian(M, N)
+    adapter, calls = op.to_scipy(), []
+    forward = op._forward_rows
+    monkeypatch.setattr(op, "_forward_rows", lambda r, o: (calls.append(len(r)), forward(r, o)))
+    adapter @ np.ones((N, 7))
+    assert calls == [7]
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")  # SciPy's lsmr
+def test_scipy_solvers(op, linalg):
+    adapter, matrix = op.to_scipy(), op.to_dense().astype(np.float64)
+    b = np.ones(M)
+    x = linalg.lsmr(adapter, b, atol=1e-6, btol=1e-6)[0]
+    np.testing.assert_allclose(matrix @ x, b, atol=1e-3)
+    x = linalg.lsqr(adapter, b, atol=1e-6, btol=1e-6)[0]
+    np.testing.assert_allclose(matrix @ x, b, atol=1e-3)
+    for solver in ("arpack", "propack"):
+        v0 = np.random.default_rng(0).standard_normal(M)
+        values = linalg.svds(adapter, 3, solver=solver, v0=v0)[1]
+        exact = np.linalg.svd(matrix, compute_uv=False)[:3]
+        np.testing.assert_allclose(np.sort(values)[::-1], exact, rtol=1e-3, err_msg=solver)
+
+
+def test_scipy_adapter_pickles(op, linalg):
+    assert pickle.loads(pickle.dumps(op.to_scipy())).operator == op
+    assert len(pickle.dumps(Gaussian(1000, 1000).to_scipy())) < 300
+
+
+# PyLops -----------------------------------------------------------------------------------------
+
+
+def test_pylops():
+    pylops = pytest.importorskip("pylops", reason="pylops is not installed")
+    gaussian = Gaussian(M, N)
+    for op in (gaussian, Gaussian(M, N, dtype=np.float64), Dense(gaussian.to_dense())):
+        dtype, adapter, matrix = op.dtype, op.to_pylops(), op.to_dense()
+        assert isinstance(adapter, pylops.LinearOperator) and adapter.operator is op
+        assert pylops.utils.dottest(adapter, rtol=1e-3 if dtype == np.float32 else 1e-6)
+        x, y = np.arange(N), np.linspace(-1, 1, M)
+        X = np.stack([x, x + 1], axis=1)
+        np.testing.assert_allclose(adapter @ x, matrix @ x, **close(dtype))
+        np.testing.assert_allclose(adapter @ X, matrix @ X, **close(dtype))
+        np.testing.assert_allclose(adapter.H @ y, matrix.T @ y, **close(dtype))
+        np.testing.assert_allclose((2 * adapter.T) @ y, 2 * matrix.T @ y, **close(dtype))
+        with pytest.raises(TypeError, match="complex"):
+            adapter @ (1j * x)
+        assert pickle.loads(pickle.dumps(adapter)).operator == op
+
+
+# PyTorch ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def test_torch_products_and_gradients(torch):
+    op = Gaussian(M, N, seed=3, dtype=np.float64)
+    module, matrix = op.to_torch(), torch.from_numpy(op.to_dense())
+    assert isinstance(module, torch.nn.Module) and not list(module.parameters())
+    x = torch.linspace(-1, 1, 2 * N, dtype=torch.float64).reshape(2, N).requires_grad_()
+    torch.testing.assert_close(module(x), x @ matrix.T)
+    torch.testing.assert_close(module.adjoint(module(x)), x @ matrix.T @ matrix)
+    (grad,) = torch.autograd.grad(module(x).sum(), x)
+    torch.testing.assert_close(grad, matrix.sum(0).expand(2, N))
+    assert torch.autograd.gradcheck(module, (x,), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda v: (module.adjoint(module(v)) ** 2).sum(), (x,))
+
+
+def test_torch_func(torch):
+    op = Gaussian(M, N, seed=3, dtype=np.float64)
+    module, matrix = op.to_torch(), torch.from_numpy(op.to_dense())
+    x = torch.linspace(-1, 1, 2 * N, dtype=torch.float64).reshape(2, N)
+    y, vjp = torch.func.vjp(module, x)
+    torch.testing.assert_close(vjp(y)[0], y @ matrix)
+    torch.testing.assert_close(torch.func.jvp(module, (x,), (x,))[1], y)
+    torch.testing.assert_close(torch.func.vmap(module, in_dims=1)(x.T), y)
+    torch.testing.assert_close(torch.func.jacrev(module)(x[0]), matrix)
+    torch.testing.assert_close(torch.func.jacfwd(module)(x[0]), matrix)
+
+
+def test_torch_module_refuses_and_copies(torch):
+    op = Gaussian(M, N)
+    module = op.to_torch()
+    with pytest.raises(TypeError, match="x: got float64, wanted float32"):
+        module(torch.ones(N, dtype=torch.float64))
+    with pytest.raises(TypeError, match="complex64 for a real operator"):
+        module(torch.ones(N, dtype=torch.complex64))
+    assert repr(op) in repr(module)
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert other.operator == op
+
+
+# deepinv ----------------------------------------------------------------------------------------
+
+
+class RecordedPhysics:
+    """Takes what `deepinv.physics.LinearPhysics` takes, and calls as it does."""
+
+    def __init__(self, A, A_adjoint, img_size):
+        self.A, self.A_adjoint, self.img_size = A, A_adjoint, img_size
+
+
+def test_deepinv_maps_images(torch, monkeypatch):
+    """Through a stand-in for deepinv, whose dependencies are many."""
+    stand_in = type(sys)("deepinv")
+    stand_in.physics = type(sys)("deepinv.physics")
+    stand_in.physics.LinearPhysics = RecordedPhysics
+    monkeypatch.setitem(sys.modules, "deepinv", stand_in)
+    op = Gaussian(M, N)
+    physics = op.to_deepinv((1, 5, 10))
+    x = torch.arange(3.0 * N).reshape(3, 1, 5, 10).requires_grad_()
+    y = physics.A(x, unknown=None)
+    assert y.shape == (3, M) and physics.img_size == (1, 5, 10)
+    torch.testing.assert_close(y, op.to_torch()(x.reshape(3, N)))
+    back = physics.A_adjoint(y, unknown=None)
+    assert back.shape == x.shape
+    (grad,) = torch.autograd.grad(y, x, y.detach())
+    torch.testing.assert_close(grad, back)
+    with pytest.raises(ValueError, match=r"img_size: got \(1, 5, 11\), 55 elements, wanted 50"):
+        op.to_deepinv((1, 5, 11))
+
+
+# Absent packages --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("package", ["scipy", "pylops", "torch", "deepinv"])
+def test_absent_packages_are_named(package, monkeypatch):
+    from homfast.measure import adapters
+
+    for factory in (adapters._scipy_class, adapters._pylops_class, adapters._torch_class):
+        monkeypatch.setattr(adapters, factory.__name__, factory.__wrapped__)
+    module = "scipy.sparse.linalg" if package == "scipy" else package
+    monkeypatch.setitem(sys.modules, module, None)
+    op = Gaussian(M, N)
+    arguments = [(N,)] if package == "deepinv" else []
+    with pytest.raises(ImportError, match=f"to_{package} needs the package {package}"):
+        getattr(op, f"to_{package}")(*arguments)

@@ -1,0 +1,443 @@
+"""Dense and Gaussian: the operator protocol, values, bits, and what they refuse.
+
+Operators take the backend that is chosen automatically; here it is the engine's.
+"""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from oracles import assert_same_bits, assert_within, integers, product
+
+import homfast
+from homfast import _backends, measure
+from homfast.measure import Dense, Gaussian, Operator
+
+M, N = 23, 37
+
+
+@pytest.fixture
+def automatic(engine, monkeypatch):
+    """The engine, as the automatic choice."""
+    monkeypatch.setattr(_backends, "_automatic", engine.module)
+    return engine
+
+
+def dense(dtype, m=M, n=N):
+    return Dense(np.random.default_rng(5).standard_normal((m, n)).astype(dtype))
+
+
+class Generic(Operator):
+    """The least a family can implement, to test what the base makes of it."""
+
+    def __init__(self, matrix):
+        super().__init__(matrix.shape, matrix.dtype)
+        self.matrix = matrix
+
+    def _forward_rows(self, rows, out):
+        np.matmul(rows, self.matrix.T, out=out)
+
+    def _adjoint_rows(self, rows, out):
+        np.matmul(rows, self.matrix, out=out)
+
+
+MAKERS = {
+    "dense": dense,
+    "dense.H": lambda dtype: dense(dtype).H,
+    "dense.rows": lambda dtype: dense(dtype).rows(3, 11),
+    "gaussian": lambda dtype: Gaussian(M, N, seed=7, dtype=dtype),
+    "gaussian not stored": lambda dtype: Gaussian(M, N, seed=7, dtype=dtype, store=False),
+    "gaussian not scaled": lambda dtype: Gaussian(M, N, seed=7, dtype=dtype, normalize=False),
+    "gaussian.H": lambda dtype: Gaussian(M, N, seed=7, dtype=dtype).H,
+    "gaussian.rows": lambda dtype: Gaussian(M, N, seed=7, dtype=dtype).rows(3, 11),
+    "gaussian.H.rows": lambda dtype: Gaussian(M, N, seed=7, dtype=dtype).H.rows(3, 11),
+    "generic": lambda dtype: Generic(dense(dtype).to_dense()),
+    "generic.rows.rows": lambda dtype: Generic(dense(dtype).to_dense()).rows(2, 20).rows(1, 9),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def op(automatic, dtype, request):
+    return MAKERS[request.param](dtype)
+
+
+# Products ---------------------------------------------------------------------------------------
+
+
+def test_products_are_those_of_the_matrix(op, automatic, rng):
+    """Within the bound of the product; the scale, and the rounding of its matrix, add three."""
+    matrix = op.to_dense()
+    assert matrix.shape == op.shape and matrix.dtype == op.dtype
+    for rows in (1, 2, 17):
+        x = rng.standard_normal((rows, op.shape[1])).astype(op.dtype)
+        y = rng.standard_normal((rows, op.shape[0])).astype(op.dtype)
+        bounds = {"fused": automatic.fused, "extra_roundings": 3}
+        assert_within(op.forward(x), *product(x, matrix.T, **bounds), f"{op} forward")
+        assert_within(op.adjoint(y), *product(y, matrix, **bounds), f"{op} adjoint")
+
+
+def test_dot_test(op):
+    assert op.dot_test() is True
+    assert op.H.dot_test(rtol=1e-5) is True
+
+
+def test_dot_test_tells_with_numbers():
+    broken = Generic(dense(np.float64).to_dense())
+    broken._adjoint_rows = lambda rows, out: np.matmul(rows, 1.0001 * broken.matrix, out=out)
+    with pytest.raises(AssertionError, match=r"<Ax, y> = .* and <x, A\^H y> = .* wanted at most"):
+        broken.dot_test()
+    assert broken.dot_test(rtol=1e-2)
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (5,), (2, 3), (0,), (2, 0, 3)])
+def test_batch_axes(op, rng, batch):
+    x = rng.standard_normal((*batch, op.shape[1])).astype(op.dtype)
+    y = op(x)
+    assert y.shape == (*batch, op.shape[0]) and y.dtype == op.dtype
+    back = op.adjoint(y)
+    assert back.shape == x.shape and back.dtype == op.dtype
+    assert_same_bits(op.gram(x), back, "gram is the adjoint of the forward")
+
+
+def test_out(op, rng):
+    x = rng.standard_normal((4, op.shape[1])).astype(op.dtype)
+    for call, argument in ((op.forward, x), (op.adjoint, op(x)), (op.gram, x), (op, x)):
+        wanted = call(argument)
+        out = np.full_like(wanted, np.nan)
+        assert call(argument, out=out) is out
+        assert_same_bits(out, wanted, "out")
+        strided = np.full((4, 2 * wanted.shape[1]), np.nan, op.dtype)[:, : wanted.shape[1]]
+        call(argument, out=strided)
+        assert_same_bits(np.ascontiguousarray(strided), wanted, "out with a row stride")
+    inside = x.copy()
+    assert_same_bits(op.gram(inside, out=inside), op.gram(x), "out is the input")
+
+
+def test_vectors_and_columns_as_scipy_means_them(op, rng):
+    m, n = op.shape
+    X = rng.standard_normal((n, 5)).astype(op.dtype)
+    Y = rng.standard_normal((m, 5)).astype(op.dtype)
+    matrix = op.to_dense()
+    close = {"rtol": 1e-4, "atol": 1e-4} if op.dtype == np.float32 else {"atol": 1e-12}
+    np.testing.assert_allclose(op.matmat(X), matrix @ X, **close)
+    np.testing.assert_allclose(op.rmatmat(Y), matrix.T @ Y, **close)
+    assert op.matvec(X[:, 0]).shape == (m,) and op.matvec(X[:, :1]).shape == (m, 1)
+    assert op.rmatvec(Y[:, 0]).shape == (n,) and op.rmatvec(Y[:, :1]).shape == (n, 1)
+    np.testing.assert_allclose(op.matvec(X[:, :1]), matrix @ X[:, :1], **close)
+    np.testing.assert_allclose(op.rmatvec(Y[:, 1]), matrix.T @ Y[:, 1], **close)
+    np.testing.assert_allclose(op @ X, matrix @ X, **close)
+    np.testing.assert_allclose(op @ X[:, 0], matrix @ X[:, 0], **close)
+    np.testing.assert_allclose(Y.T @ op, Y.T @ matrix, **close)
+    np.testing.assert_allclose(Y[:, 0] @ op, Y[:, 0] @ matrix, **close)
+
+
+def test_adjoint_and_transpose(op, rng):
+    assert op.H.shape == op.T.shape == op.shape[::-1]
+    assert op.H.H is op or op == op.H.H
+    assert op.adjoint() == op.H and op.transpose() == op.T
+    assert op.H.seed == op.seed and op.H.dtype == op.dtype
+    y = rng.standard_normal((3, op.shape[0])).astype(op.dtype)
+    assert_same_bits(op.H(y), op.adjoint(y), "H")
+    assert_same_bits(op.T.to_dense(), np.ascontiguousarray(op.to_dense().T), "T")
+
+
+def test_rows(op, rng):
+    part = op.rows(2, 7)
+    assert part.shape == (5, op.shape[1]) and part.seed == op.seed
+    assert_same_bits(part.to_dense(), np.ascontiguousarray(op.to_dense()[2:7]), "dense")
+    assert part.rows(1, 3) == op.rows(3, 5)
+    assert part.dot_test()
+    x = rng.standard_normal((3, op.shape[1])).astype(op.dtype)
+    np.testing.assert_allclose(part(x), op(x)[:, 2:7], rtol=1e-4, atol=1e-5)
+    empty = op.rows(4, 4)
+    assert empty(x).shape == (3, 0)
+    assert_same_bits(empty.adjoint(empty(x)), np.zeros_like(x), "the sum of no rows")
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_dense_of_no_size(automatic, dtype, shape):
+    op = Dense(np.empty(shape, dtype))
+    assert_same_bits(op(np.ones((2, shape[1]), dtype)), np.zeros((2, shape[0]), dtype), "forward")
+    assert_same_bits(op.adjoint(np.ones((2, shape[0]), dtype)), np.zeros((2, shape[1]), dtype), "")
+    assert op.norm() == 0.0 and op.dot_test()
+
+
+def test_integers_are_exact(automatic, dtype, rng):
+    matrix, x, y = (integers(rng, s, dtype) for s in ((31, 40), (18, 40), (18, 31)))
+    op = Dense(matrix)
+    wide = matrix.astype(np.int64)
+    assert_same_bits(op(x), (x.astype(np.int64) @ wide.T).astype(dtype), "forward")
+    assert_same_bits(op.adjoint(y), (y.astype(np.int64) @ wide).astype(dtype), "adjoint")
+
+
+def test_dense_copies_its_matrix(dtype):
+    matrix = np.ones((3, 4), dtype)
+    op = Dense(matrix)
+    matrix[...] = 7
+    op.to_dense()[...] = 8
+    assert_same_bits(op.to_dense(), np.ones((3, 4), dtype), "the operator's own")
+    assert_same_bits(Dense(np.asfortranarray(matrix)[:, ::-1]).to_dense(), matrix, "any layout")
+
+
+@pytest.mark.parametrize("dtype_name", ["float32", "float64"])
+def test_torch_in_torch_out(dtype_name):
+    torch = pytest.importorskip("torch")
+    op = Gaussian(M, N, dtype=dtype_name)
+    x = torch.ones(3, N, dtype=getattr(torch, dtype_name))
+    assert isinstance(op(x), torch.Tensor) and op(x).dtype == x.dtype
+    assert isinstance(op @ x.T, torch.Tensor) and isinstance(x @ op.H, torch.Tensor)
+    np.testing.assert_array_equal(op.gram(x).numpy(), op.gram(x.numpy()))
+
+
+# Bits -------------------------------------------------------------------------------------------
+
+
+def test_a_row_alone_has_the_bits_it_has_in_a_batch(native_engine, dtype, rng, monkeypatch):
+    monkeypatch.setattr(_backends, "_automatic", native_engine.module)
+    for make in MAKERS.values():
+        op = make(dtype)
+        if isinstance(getattr(op, "_parent", op), Generic):
+            continue
+        x = rng.standard_normal((40, op.shape[1])).astype(dtype)
+        y, back = op(x), op.gram(x)
+        for part in (slice(0, 1), slice(7, 8), slice(39, 40), slice(5, 20), slice(1, 39)):
+            assert_same_bits(op(x[part]), y[part], f"{native_engine} {op} forward {part}")
+            assert_same_bits(op.gram(x[part]), back[part], f"{native_engine} {op} gram {part}")
+        assert_same_bits(op.matvec(x[3]), y[3], f"{native_engine} {op} matvec")
+        assert_same_bits(np.ascontiguousarray(op.matmat(x.T).T), y, f"{native_engine} {op} matmat")
+
+
+@pytest.mark.parametrize("shape", [(23, 37), (300, 1100), (9000, 70)])
+def test_stored_or_not(automatic, dtype, rng, shape):
+    """The same to the bit but on `reference`, whose library sums by shape."""
+    x = rng.standard_normal((3, shape[1])).astype(dtype)
+    y = rng.standard_normal((3, shape[0])).astype(dtype)
+    stored, made = (Gaussian(*shape, seed=1, dtype=dtype, store=s) for s in (True, False))
+    assert_same_bits(stored.to_dense(), made.to_dense(), "entries")
+    for a, b in ((stored(x), made(x)), (stored.adjoint(y), made.adjoint(y))):
+        if automatic.backend == "native":
+            assert_same_bits(a, b, f"{automatic} {shape}")
+        else:
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_rows_keep_their_bits(native_engine, dtype, rng, monkeypatch):
+    monkeypatch.setattr(_backends, "_automatic", native_engine.module)
+    for op in (dense(dtype), Gaussian(M, N, dtype=dtype), Gaussian(M, N, dtype=dtype, store=False)):
+        x = rng.standard_normal((5, N)).astype(dtype)
+        whole = np.ascontiguousarray(op(x)[:, 4:15])
+        assert_same_bits(op.rows(4, 15)(x), whole, f"{native_engine} {op}")
+
+
+def test_power_of_two_scales_exactly(op, rng):
+    x = rng.standard_normal((3, op.shape[1])).astype(op.dtype)
+    assert_same_bits(op(np.ldexp(x, 9)), np.ldexp(op(x), 9), "forward")
+
+
+# Seeded operators as values ---------------------------------------------------------------------
+
+
+def test_gaussian_is_nested(dtype):
+    """Unscaled rows and columns of one seed agree whatever the shape; the scale is 1/sqrt(m)."""
+    wide = Gaussian(30, 50, seed=4, dtype=dtype, normalize=False).to_dense()
+    for m, n in ((1, 1), (7, 50), (30, 9), (29, 49)):
+        part = Gaussian(m, n, seed=4, dtype=dtype, normalize=False).to_dense()
+        assert_same_bits(part, np.ascontiguousarray(wide[:m, :n]), f"{m} x {n}")
+        scaled = Gaussian(m, n, seed=4, dtype=dtype).to_dense()
+        assert_same_bits(scaled, part * dtype.type(1 / np.sqrt(m)), f"{m} x {n} scaled")
+
+
+def test_rows_of_a_large_operator_cost_only_themselves(dtype):
+    """Its whole matrix would not fit the address space."""
+    part = Gaussian(2**62, 4000, seed=3, dtype=dtype, normalize=False).rows(2**61, 2**61 + 2)
+    assert part.shape == (2, 4000)
+    x = np.ones(4000, dtype)
+    np.testing.assert_allclose(part(x), part.to_dense().sum(axis=1), rtol=1e-3)
+
+
+def test_too_large_to_store():
+    op = Gaussian(2**61, 2**20)
+    for call in (op.to_dense, op._stored):  # a product asks for its result first
+        with pytest.raises(MemoryError, match=r"store: .* GiB; pass store=False"):
+            call()
+
+
+SEEDED = {
+    "default": {},
+    "float64": {"seed": 2**64 - 1, "dtype": np.float64},
+    "not scaled": {"seed": 12345, "normalize": False},
+    "not stored": {"seed": 1, "store": False},
+    "stored": {"seed": 1, "store": True},
+}
+
+
+@pytest.mark.parametrize("options", SEEDED.values(), ids=SEEDED)
+def test_repr_pickle_and_copy_rebuild(options):
+    whole = Gaussian(M, N, **options)
+    whole(np.ones(N, whole.dtype))  # the matrix is in memory now
+    for op in (whole, whole.rows(3, 9), whole.rows(3, 9).rows(1, 2), whole.H, whole.H.rows(2, 5)):
+        rebuilt = eval(repr(op), vars(measure))
+        unpickled = pickle.loads(pickle.dumps(op))
+        for other in (rebuilt, unpickled, copy.deepcopy(op)):
+            assert other == op and hash(other) == hash(op) and repr(other) == repr(op)
+            assert_same_bits(other.to_dense(), op.to_dense(), repr(op))
+        assert len(pickle.dumps(op)) < 350
+
+
+def test_a_pickle_holds_the_state_alone():
+    _, state = Gaussian(1000, 1000, seed=2**64 - 1).__reduce__()
+    assert len(pickle.dumps(state[1:])) < 100
+
+
+def test_a_pickle_of_another_stream_is_refused(monkeypatch):
+    saved = pickle.dumps(Gaussian(3, 4))
+    monkeypatch.setattr(Gaussian, "version", 2)
+    with pytest.raises(ValueError, match="got version 1 of the Gaussian stream, wanted 2"):
+        pickle.loads(saved)
+
+
+def test_dense_pickles_and_compares(dtype):
+    op = dense(dtype)
+    assert pickle.loads(pickle.dumps(op)) == op == Dense(op.to_dense())
+    assert hash(op) == hash(Dense(op.to_dense()))
+    assert op != dense(dtype, m=M - 1) and op != Dense(-op.to_dense()) and op != "Dense"
+    other = np.float64 if dtype == np.float32 else np.float32
+    assert op != Dense(op.to_dense().astype(other))
+    assert repr(op) == f"Dense(shape=(23, 37), dtype={dtype})"
+
+
+def test_equality_of_seeded_operators():
+    op = Gaussian(M, N, seed=1)
+    assert op == Gaussian(M, N, seed=1, store=False) == Gaussian(M, N, seed=np.int64(1))
+    different = [
+        Gaussian(M, N, seed=2),
+        Gaussian(M, N + 1, seed=1),
+        Gaussian(M, N, seed=1, dtype=np.float64),
+        Gaussian(M, N, seed=1, normalize=False),
+        op.rows(0, M - 1),
+        op.H,
+        Dense(op.to_dense()),
+    ]
+    assert all(op != other for other in different)
+    assert Gaussian(M + 1, N, seed=1).rows(0, M) != op  # another scale
+
+
+# The norm ---------------------------------------------------------------------------------------
+
+
+def test_norm(op):
+    exact = np.linalg.norm(op.to_dense().astype(np.float64), 2)
+    assert isinstance(op.norm(), float)
+    assert abs(op.norm() - exact) <= 1e-6 * exact
+    assert op.norm() == op.norm()
+    if op.dtype == np.float64:
+        assert abs(op.norm(rtol=1e-13) - exact) <= 1e-13 * exact
+
+
+def test_norm_of_hard_matrices(automatic, dtype):
+    cases = {
+        "zero": (np.zeros((3, 4)), 0.0),
+        "identity": (np.eye(9), 1.0),
+        "double": (np.diag([2.0, 2, 1, 0.5]), 2.0),
+        "one row": (np.full((1, 16), 3.0), 12.0),
+        "large": (np.full((4, 4), 2.0**100), 2.0**102),
+        "small": (np.full((4, 4), 2.0**-80), 2.0**-78),
+        "close": (np.diag(np.r_[1, 0.999999, np.linspace(0, 0.9999, 300)]), 1.0),
+    }
+    for name, (matrix, exact) in cases.items():
+        assert abs(Dense(matrix.astype(dtype)).norm() - exact) <= 1e-6 * exact, name
+    assert np.isnan(Dense(np.full((3, 3), np.nan, dtype)).norm())
+
+
+@pytest.mark.parametrize("rtol", [0, -1e-3, 1, 1e-9, np.nan])
+def test_norm_refuses(rtol):
+    with pytest.raises(ValueError, match="rtol: got"):
+        Gaussian(3, 4).norm(rtol)
+
+
+# What is refused --------------------------------------------------------------------------------
+
+
+def test_refused_inputs(op):
+    m, n = op.shape
+    other = np.float64 if op.dtype == np.float32 else np.float32
+    with pytest.raises(TypeError, match=f"x: got {np.dtype(other)}, wanted {op.dtype}"):
+        op(np.ones(n, other))
+    with pytest.raises(TypeError, match=r"complex128 for a real operator.*x\.real"):
+        op(np.ones(n, np.complex128))
+    with pytest.raises(TypeError, match="y: got complex64"):
+        op.adjoint(np.ones(m, np.complex64))
+    with pytest.raises(TypeError, match="x: got dtype int64"):
+        op(np.ones(n, np.int64))
+    with pytest.raises(TypeError, match="x: got list"):
+        op([1.0] * n)
+    with pytest.raises(TypeError, match="masked"):
+        op(np.ma.ones(n, dtype=op.dtype))
+    with pytest.raises(ValueError, match=rf"x: got shape \(2, {n + 1}\), wanted \(..., {n}\)"):
+        op(np.ones((2, n + 1), op.dtype))
+    with pytest.raises(ValueError, match=rf"y: got shape \(\), wanted \(..., {m}\)"):
+        op.adjoint(np.array(1, op.dtype))
+    with pytest.raises(ValueError, match="rows to forward and adjoint"):
+        op.matvec(np.ones((2, n), op.dtype))
+    with pytest.raises(ValueError, match="Y: got shape"):
+        op.rmatmat(np.ones((m + 1, 2), op.dtype))
+    with pytest.raises(ValueError, match="X: got 3 axes"):
+        op @ np.ones((2, n, 2), op.dtype)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        op @ op
+    with pytest.raises(ValueError, match="out: got shape"):
+        op(np.ones(n, op.dtype), out=np.empty(m + 1, op.dtype))
+    with pytest.raises(TypeError, match="got out without y"):
+        op.adjoint(out=np.empty(n, op.dtype))
+    for i0, i1 in ((-1, 2), (3, 2), (0, m + 1)):
+        with pytest.raises(ValueError, match="rows: got"):
+            op.rows(i0, i1)
+    for i0 in (1.0, True, None):
+        with pytest.raises(TypeError, match="i0: got"):
+            op.rows(i0, 2)
+
+
+REFUSED = [
+    ({"m": 0}, ValueError, "m: got 0, wanted 1 <= m"),
+    ({"n": -3}, ValueError, "n: got -3, wanted 1 <= n"),
+    ({"n": 2**34 + 1}, ValueError, "n: got 17179869185"),
+    ({"m": 2**63}, ValueError, "m: got"),
+    ({"m": 3.0}, TypeError, "m: got 3.0, wanted an integer"),
+    ({"n": True}, TypeError, "n: got True"),
+    ({"seed": -1}, ValueError, "seed: got -1, wanted 0 <= seed < 2"),
+    ({"seed": 2**64}, ValueError, "seed: got 18446744073709551616"),
+    ({"seed": True}, TypeError, "seed: got True"),
+    ({"seed": 1.0}, TypeError, "seed: got 1.0"),
+    ({"seed": None}, TypeError, "seed: got None"),
+    ({"dtype": np.float16}, TypeError, "dtype: got .*float16"),
+    ({"dtype": np.complex64}, TypeError, "dtype: got"),
+    ({"dtype": "words"}, TypeError, "dtype: got 'words'"),
+    ({"dtype": None}, TypeError, "dtype: got None"),
+    ({"normalize": 1}, TypeError, "normalize: got 1"),
+    ({"store": "never"}, ValueError, "store: got 'never', wanted 'auto', True or False"),
+    ({"store": 1}, ValueError, "store: got 1"),
+]
+
+
+@pytest.mark.parametrize("options, error, message", REFUSED, ids=[str(r[0]) for r in REFUSED])
+def test_gaussian_refuses(options, error, message):
+    with pytest.raises(error, match=message):
+        Gaussian(**{"m": 3, "n": 4, **options})
+
+
+def test_dense_refuses():
+    for matrix, error in (
+        ([[1.0]], TypeError),
+        (np.ones((2, 2), int), TypeError),
+        (np.ma.ones((2, 2)), TypeError),
+        (np.ones(3), ValueError),
+        (np.ones((2, 2, 2)), ValueError),
+    ):
+        with pytest.raises(error, match="matrix: got"):
+            Dense(matrix)
+
+
+def test_names():
+    assert homfast.measure is measure
+    assert set(measure.__all__) == {"Dense", "Gaussian", "Operator"}

@@ -1,0 +1,279 @@
+"""Callers on several Python threads, forks, and the pool's size."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from oracles import assert_same_bits, pack
+from processes import output
+
+import homfast
+from homfast import ReLUNetwork
+
+
+class Work:
+    """Calls of many kinds and sizes, above and below the threshold for threads."""
+
+    def __init__(self, backend, seed=17):
+        rng = np.random.default_rng(seed)
+        self.backend = backend
+        self.jobs = []
+        for rows, features, columns in ((1, 9, 5), (20, 33, 17), (200, 129, 65), (64, 513, 130),
+                                        (300, 257, 200)):  # fmt: skip
+            for dtype in (np.float32, np.float64):
+                x = rng.standard_normal((rows, features)).astype(dtype)
+                weight = rng.standard_normal((columns, features)).astype(dtype)
+                grad = rng.standard_normal((rows, columns)).astype(dtype)
+                mask = pack(rng.random((rows, columns)) < 0.5)
+                net = ReLUNetwork([weight, weight.T.copy()], backend=backend)
+                self.jobs += [
+                    lambda x=x, w=weight: (homfast.linear(x, w, backend=backend),),
+                    lambda x=x, w=weight: homfast.linear_relu(
+                        x, w, return_mask=True, backend=backend
+                    ),
+                    lambda g=grad, x=x, w=weight, m=mask: homfast.linear_relu_backward(
+                        g, x, w, m, backend=backend
+                    ),
+                    lambda net=net, x=x: (net(x), net.vjp(x)[1](x)[0]),
+                ]
+        self.wanted = [job() for job in self.jobs]
+
+    def check(self, index):
+        for result, wanted in zip(self.jobs[index](), self.wanted[index], strict=True):
+            assert_same_bits(result, wanted, f"{self.backend} job {index}")
+
+
+def on_threads(count, target):
+    """Run target(i) on ``count`` threads; the first exception of any of them is raised here."""
+    errors = []
+
+    def guarded(index):
+        try:
+            target(index)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(i,), daemon=True) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads), "a call hangs"
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_concurrent_callers_get_the_bits_of_a_serial_one(native_engine, threads):
+    homfast.set_num_threads(threads)
+    work = Work("native")
+
+    def caller(index):
+        order = np.random.default_rng(index).permutation(3 * len(work.jobs))
+        for job in order:
+            work.check(job % len(work.jobs))
+
+    on_threads(8, caller)
+
+
+def test_set_num_threads_while_others_compute(native_engine):
+    homfast.set_num_threads(2)
+    work = Work("native")
+    stop = threading.Event()
+
+    def caller(index):
+        if index == 0:
+            for turn in range(150):
+                homfast.set_num_threads(1 + turn % 5)
+                time.sleep(0.001)
+            stop.set()
+            return
+        while not stop.is_set():
+            for job in range(index, len(work.jobs), 4):
+                work.check(job)
+
+    on_threads(5, caller)
+
+
+def test_errors_in_one_thread_leave_others_alone(native_engine):
+    work = Work("native")
+    bad = np.ones((3, 4), np.float32)
+
+    def caller(index):
+        for job in range(len(work.jobs)):
+            if index % 2:
+                with pytest.raises(ValueError, match=r"^x: "):
+                    homfast.linear(bad, bad.T.copy(), backend="native")
+            work.check(job)
+
+    on_threads(6, caller)
+
+
+def test_one_network_for_many_threads(native_engine, dtype, rng):
+    homfast.set_num_threads(2)
+    net = ReLUNetwork.random((33, 200, 100, 7), dtype=dtype, backend="native")
+    x = rng.standard_normal((300, 33)).astype(dtype)
+    wanted, jacobian = net(x), net.jacobian(x[:20])
+
+    def caller(index):
+        for _ in range(10):
+            rows = slice(index, 300 - index)
+            assert_same_bits(net(x[rows]), wanted[rows], f"{native_engine} {dtype}")
+            assert_same_bits(net.jacobian(x[:20]), jacobian, f"{native_engine} {dtype}")
+
+    on_threads(6, caller)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_gil_is_released(native_engine, threads):
+    """While a kernel runs for a second or so, this thread goes on."""
+    homfast.set_num_threads(threads)
+    x = np.broadcast_to(np.ones(1024, np.float32), (20_000, 1024))
+    weight, done = np.ones((256, 1024), np.float32), threading.Event()
+
+    def compute():
+        while not done.is_set():
+            homfast.linear(x, weight, backend="native")
+
+    worker = threading.Thread(target=compute, daemon=True)
+    worker.start()
+    gaps, before = [], time.monotonic()
+    while sum(gaps) < 1:
+        time.sleep(0.001)
+        now = time.monotonic()
+        gaps.append(now - before)
+        before = now
+    done.set()
+    worker.join(60)
+    assert not worker.is_alive()
+    assert len(gaps) > 20, f"{native_engine}: {len(gaps)} turns in a second, one {max(gaps):.2f} s"
+
+
+FORK = """
+import hashlib, os, signal, sys, threading
+import numpy as np
+import homfast
+homfast.set_target({target!r})
+homfast.set_num_threads(3)
+rng = np.random.default_rng(1)
+x = rng.standard_normal((300, 257)).astype(np.float32)
+weight = rng.standard_normal((129, 257)).astype(np.float32)
+net = homfast.ReLUNetwork([weight, weight.T.copy()], backend="native")
+grad = rng.standard_normal((300, 129)).astype(np.float32)
+
+def work():
+    y, mask = homfast.linear_relu(x, weight, return_mask=True, backend="native")
+    gradients = homfast.linear_relu_backward(grad, x, weight, mask, backend="native")
+    trained = net.to(x)
+    homfast.fit(trained, [(x, x)], learning_rate=1e-3)
+    return b"".join(a.tobytes() for a in (y, mask, *gradients, net(x), *trained.weights))
+
+def child(body):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        try:
+            body()
+            os._exit(0 if work() == wanted else 3)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(4)
+    return pid
+
+def reap(pid):
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0, f"child ended with {{status}} (-14: it hung for 10 s; 3: other bits)"
+
+wanted = work()
+"""
+
+SCENES = {
+    "call, fork, call": """
+for _ in range(3):
+    reap(child(lambda: None))
+    assert work() == wanted
+""",
+    "fork before the first call": """
+reader, writer = os.pipe()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(10)
+    os.write(writer, hashlib.sha256(work()).digest())
+    os._exit(0)
+reap(pid)
+assert os.read(reader, 32) == hashlib.sha256(work()).digest()
+""",
+    "nested": """
+reap(child(lambda: reap(child(lambda: reap(child(lambda: None))))))
+reap(child(lambda: (work(), reap(child(lambda: None)))))
+assert work() == wanted
+""",
+    "two threads fork": """
+def forks():
+    for _ in range(5):
+        reap(child(lambda: None))
+
+errors = []
+threading.excepthook = lambda arguments: errors.append(arguments.exc_value)
+threads = [threading.Thread(target=forks) for _ in range(2)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert not errors, errors
+assert work() == wanted
+""",
+    "fork while another thread computes": """
+stop = threading.Event()
+def compute():
+    while not stop.is_set():
+        assert work() == wanted
+worker = threading.Thread(target=compute)
+worker.start()
+for _ in range(10):
+    reap(child(lambda: None))
+stop.set()
+worker.join()
+assert work() == wanted
+""",
+    "the child changes the pool": """
+reap(child(lambda: [homfast.set_num_threads(n) or work() for n in (1, 4, 2)]))
+assert homfast.get_num_threads() == 3 and work() == wanted
+""",
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_fork(native_engine, scene):
+    setup = FORK.format(target=native_engine.target)
+    if scene == "fork before the first call":  # the pool is not made yet
+        setup = setup.replace("wanted = work()", "")
+    code = setup + SCENES[scene]
+    assert output(code + "\nprint('done')", timeout=120) == "done"
+
+
+LIMITS = """
+import numpy as np
+{imports}
+homfast.set_num_threads(3)
+x = np.ones((300, 200), np.float32)
+homfast.linear(x, x, backend="native")
+entry, = [e for e in threadpoolctl.threadpool_info() if e["user_api"] == "homfast"]
+assert entry["num_threads"] == 3, entry
+with threadpoolctl.threadpool_limits(1, user_api="homfast"):
+    assert homfast.get_num_threads() == 1, "limited by name"
+    assert (homfast.linear(x, x, backend="native") == 200).all()
+assert homfast.get_num_threads() == 3, "limits put back"
+with threadpoolctl.threadpool_limits(2):
+    assert homfast.get_num_threads() == 2, "limited with all others"
+assert homfast.get_num_threads() == 3
+print("done")
+"""
+
+
+@pytest.mark.parametrize("first", ["homfast", "threadpoolctl"])
+def test_threadpoolctl_limits_the_pool(native_engine, first):
+    pytest.importorskip("threadpoolctl")
+    names = ("homfast", "threadpoolctl")
+    order = names if first == "homfast" else names[::-1]
+    imports = "\n".join(f"import {name}" for name in order)
+    assert output(LIMITS.format(imports=imports)) == "done"
