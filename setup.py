@@ -86,7 +86,9 @@ def native_extension():
         if flags and not compiler_takes(flags):
             print(f"homfast: the compiler lacks {' '.join(flags)}: target {name} is left out")
             del targets[name]
-    sources = sorted(str(p) for folder in ("core", "bindings") for p in (CSRC / folder).glob("*.cpp"))
+    sources = sorted(
+        str(p) for folder in ("core", "bindings") for p in (CSRC / folder).glob("*.cpp")
+    )
     # The slowest first, so that the others compile beside it.
     sources = [str(CSRC / "targets" / f"{name}.cpp") for name in targets] + sources
 

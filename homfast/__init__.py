@@ -4,8 +4,8 @@ Positively homogeneous maps, f(t y) = t f(y) for t >= 0, for linear inverse prob
 sensing, single-pixel cameras, MRI, phase retrieval, low-rank recovery.
 """
 
-from homfast._version import __version__
 from homfast._backends import backends
+from homfast._version import __version__
 from homfast.config import (
     get_num_threads,
     get_target,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from homfast import _backends
-from homfast._version import __version__
 from homfast._backends import native
+from homfast._version import __version__
 
 
 def _extension(what: str) -> Any:

@@ -212,4 +212,6 @@ class _Forward:
 
     def result(self) -> Any:
         result = self.finish()
-        return result if type(result) is not np.ndarray else _arrays.result_like(result, self.source)
+        return (
+            result if type(result) is not np.ndarray else _arrays.result_like(result, self.source)
+        )

@@ -36,9 +36,7 @@ class Linearization:
             width = net.widths[layer + 1]
             hidden = np.empty((rows.shape[0], width), net.dtype)
             mask = np.empty((rows.shape[0], (width + 7) // 8), np.uint8)
-            net._backend.linear_relu(
-                rows, net._packed[layer], net._negative_slope, hidden, mask
-            )
+            net._backend.linear_relu(rows, net._packed[layer], net._negative_slope, hidden, mask)
             self._masks.append(mask)
             rows = hidden
         output = np.empty((rows.shape[0], net.widths[-1]), net.dtype)
@@ -67,9 +65,7 @@ class Linearization:
         rows, masks, batch = self._prepare(v, "v", net.widths[0])
         for layer, mask in enumerate(masks):
             hidden = np.empty((rows.shape[0], net.widths[layer + 1]), net.dtype)
-            net._backend.linear_masked(
-                rows, net._packed[layer], mask, net._negative_slope, hidden
-            )
+            net._backend.linear_masked(rows, net._packed[layer], mask, net._negative_slope, hidden)
             rows = hidden
         out = np.empty((rows.shape[0], net.widths[-1]), net.dtype)
         net._backend.linear(rows, net._packed[-1], out)
@@ -133,6 +129,4 @@ def jacobian(net: Any, x: Any) -> Any:
         result[start : start + step] = pull_back_input(net, grads, masks).reshape(
             part.shape[0], out_features, in_features
         )
-    return _arrays.result_like(
-        result.reshape(*inputs.shape[:-1], out_features, in_features), x
-    )
+    return _arrays.result_like(result.reshape(*inputs.shape[:-1], out_features, in_features), x)

@@ -183,9 +183,7 @@ class ReLUNetwork:
         rows = _arrays.as_rows(inputs)
         for layer in range(len(self._packed) - 1):
             hidden = np.empty((rows.shape[0], self.widths[layer + 1]), self.dtype)
-            self._backend.linear_relu(
-                rows, self._packed[layer], self._negative_slope, hidden, None
-            )
+            self._backend.linear_relu(rows, self._packed[layer], self._negative_slope, hidden, None)
             rows = hidden
         self._backend.linear(rows, self._packed[-1], target)
         result = finish()
@@ -219,7 +217,9 @@ class ReLUNetwork:
             self._check_version(version, "vjp")
             grad = self._check(grad_output, "grad_output", self.widths[-1])
             if grad.shape != y.shape:
-                raise ValueError(f"grad_output: got shape {grad.shape}, wanted {y.shape}, that of y")
+                raise ValueError(
+                    f"grad_output: got shape {grad.shape}, wanted {y.shape}, that of y"
+                )
             grad_rows, grad_weights = self._pull_back(_arrays.as_rows(grad), record)
             grad_input = grad_rows.reshape(inputs.shape)
             return (
@@ -369,9 +369,7 @@ class ReLUNetwork:
             width = self.widths[layer + 1]
             hidden = np.empty((rows.shape[0], width), self.dtype)
             mask = np.empty((rows.shape[0], (width + 7) // 8), np.uint8)
-            self._backend.linear_relu(
-                rows, self._packed[layer], self._negative_slope, hidden, mask
-            )
+            self._backend.linear_relu(rows, self._packed[layer], self._negative_slope, hidden, mask)
             record.inputs.append(rows)
             record.masks.append(mask)
             rows = hidden
