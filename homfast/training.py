@@ -96,7 +96,7 @@ def fit(
 
     Notes
     -----
-    The loss is ``mean((net(input) - target)^2)`` over all elements, ``torch.nn.functional.mse_loss``.
+    The loss is ``mean((net(input) - target)^2)`` over all elements, as torch's ``mse_loss``.
     KeyboardInterrupt leaves the network as the last whole step made it.
     """
     _check_arguments(net, steps, optimizer, weight_decay)

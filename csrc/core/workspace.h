@@ -1,6 +1,10 @@
 // Scratch memory of a thread: it grows to what the largest call needed and is reused.
 #pragma once
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <cstdlib>
 #include <new>
 
@@ -11,6 +15,7 @@ namespace homfast {
 class AlignedBuffer {
  public:
   static constexpr std::size_t kAlignment = 64;
+  static constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
   AlignedBuffer() = default;
   ~AlignedBuffer() { std::free(data_); }
@@ -20,9 +25,15 @@ class AlignedBuffer {
   // At least `bytes`, contents undefined. std::bad_alloc leaves the old memory in place.
   void* reserve(std::size_t bytes) {
     if (bytes <= size_) return data_;
-    const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    void* fresh = std::aligned_alloc(kAlignment, rounded);
+    const std::size_t unit = bytes < kHugePage ? kAlignment : kHugePage;
+    if (bytes > SIZE_MAX - unit) throw std::bad_alloc();
+    const std::size_t rounded = (bytes + unit - 1) / unit * unit;
+    void* fresh = std::aligned_alloc(unit, rounded);
     if (!fresh) throw std::bad_alloc();
+#if defined(__linux__)
+    // Panels are walked with large steps: fewer, larger pages cost fewer misses of the TLB.
+    if (unit == kHugePage) madvise(fresh, rounded, MADV_HUGEPAGE);
+#endif
     std::free(data_);
     data_ = fresh;
     size_ = rounded;

@@ -21,6 +21,7 @@ struct Simd<float> {
   // latency of two FMA units (4 or 5 cycles each).
   static constexpr int tile_rows = 6;
   static constexpr int tile_vectors = 2;
+  static constexpr int l1_bytes = 28 * 1024;
 };
 
 template <>
@@ -30,6 +31,7 @@ struct Simd<double> {
   static constexpr int lanes = 4;
   static constexpr int tile_rows = 6;
   static constexpr int tile_vectors = 2;
+  static constexpr int l1_bytes = 28 * 1024;
 };
 
 // A window into this, n lanes before its middle, has the first n lanes set.

@@ -24,6 +24,7 @@ struct Simd<float> {
   // for 28 FMAs stay under the two load ports.
   static constexpr int tile_rows = 14;
   static constexpr int tile_vectors = 2;
+  static constexpr int l1_bytes = 40 * 1024;
 };
 
 template <>
@@ -33,6 +34,7 @@ struct Simd<double> {
   static constexpr int lanes = 8;
   static constexpr int tile_rows = 14;
   static constexpr int tile_vectors = 2;
+  static constexpr int l1_bytes = 40 * 1024;
 };
 
 HF_INLINE __mmask16 first_lanes(const float*, int n) {

@@ -23,6 +23,7 @@ struct Simd<float> {
   static constexpr int lanes = 4;
   static constexpr int tile_rows = 4;  // 4 x 2 sums, 2 of B, 1 of A and a product in 16 registers
   static constexpr int tile_vectors = 2;
+  static constexpr int l1_bytes = 28 * 1024;
 };
 
 template <>
@@ -32,6 +33,7 @@ struct Simd<double> {
   static constexpr int lanes = 2;
   static constexpr int tile_rows = 2;
   static constexpr int tile_vectors = 4;  // panels are a multiple of 8 wide, a byte of the bit mask
+  static constexpr int l1_bytes = 28 * 1024;
 };
 
 HF_INLINE f32x4 load(const float* p) {

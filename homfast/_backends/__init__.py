@@ -43,7 +43,7 @@ def backends() -> dict[str, str]:
 
 
 def resolve(name: str | None, array: Any) -> Any:
-    """The backend for ``array``: the one named, or else the first that is available and takes it."""
+    """The backend for ``array``: the one named, else the first that is available and takes it."""
     if name is None:
         return _automatic or _choose()
     module = load(name)
