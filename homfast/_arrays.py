@@ -14,6 +14,7 @@ import numpy as np
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 PRECISIONS = (None, "highest", "high", "medium")
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def host_array(value: Any, name: str) -> np.ndarray:
@@ -36,11 +37,22 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
     if isinstance(value, np.ndarray):
         return np.asarray(value)
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
-        kind = value.__dlpack_device__()[0]
+        try:
+            kind = int(value.__dlpack_device__()[0])
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(
+                f"{name}: got a {_type_name(value)} on no device with memory ({error}), "
+                "wanted an array of float32 or float64 in CPU memory"
+            ) from error
         if kind != 1:
             raise TypeError(
-                f"{name}: got a {_type_name(value)} on a device (DLPack device type {int(kind)}), "
+                f"{name}: got a {_type_name(value)} on a device (DLPack device type {kind}), "
                 "wanted an array in CPU memory; move it there yourself, homfast never does"
+            )
+        if hasattr(value, "is_neg") and value.is_neg():
+            raise TypeError(
+                f"{name}: got a lazily negated tensor, whose memory holds the other sign; "
+                f"pass {name}.resolve_neg()"
             )
         if getattr(value, "requires_grad", False):
             raise TypeError(
@@ -49,7 +61,7 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
             )
         try:
             return np.from_dlpack(value)
-        except (BufferError, RuntimeError, TypeError) as error:
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise TypeError(
                 f"{name}: got a {_type_name(value)} of dtype {getattr(value, 'dtype', '?')} that "
                 f"NumPy cannot view ({error}); wanted float32 or float64"
@@ -69,6 +81,8 @@ def _dtype_complaint(dtype: np.dtype, name: str) -> str:
             f"{name}: got byte-swapped {dtype.str}, wanted native byte order; "
             f"pass {name}.astype(np.{native.name})"
         )
+    if dtype.kind == "c":
+        return f"{name}: got dtype {dtype}, wanted float32 or float64; pass its real or imaginary part"
     return (
         f"{name}: got dtype {dtype}, wanted float32 or float64; "
         f"pass {name}.astype(np.float32) if that loses nothing you need"
@@ -111,14 +125,13 @@ def check_precision(precision: Any) -> None:
 
 def check_slope(negative_slope: Any) -> float:
     """``negative_slope`` as a finite float."""
-    try:
-        slope = float(negative_slope)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"negative_slope: got {_type_name(negative_slope)}, wanted a number"
-        ) from None
-    if not math.isfinite(slope):
-        raise ValueError(f"negative_slope: got {slope}, wanted a finite number")
+    if isinstance(negative_slope, np.ndarray) and negative_slope.ndim == 0:
+        negative_slope = negative_slope[()]
+    if not isinstance(negative_slope, (int, float, np.integer, np.floating)):
+        raise TypeError(f"negative_slope: got {_type_name(negative_slope)}, wanted a number")
+    slope = float(negative_slope)
+    if not abs(slope) <= _LARGEST_FLOAT32:
+        raise ValueError(f"negative_slope: got {slope}, wanted a number that is finite in float32")
     return slope
 
 
@@ -143,12 +156,12 @@ def as_kernel_matrix(array: np.ndarray) -> np.ndarray:
         and row_stride % itemsize == 0
     ):
         return array
-    return np.ascontiguousarray(array)
+    return np.array(array, order="C")  # ascontiguousarray would keep an unaligned array
 
 
 def mask_rows(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Check a bit mask for pre-activations of ``shape`` and return it as rows of bytes."""
-    if not isinstance(mask, np.ndarray):
+    if type(mask) is not np.ndarray:
         mask = _as_numpy(mask, "mask")
     if mask.dtype != np.uint8:
         raise TypeError(

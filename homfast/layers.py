@@ -89,7 +89,9 @@ def linear_relu(
     >>> homfast.linear_relu(np.float32([1, 2]), np.float32([[3, -4], [5, 6]]), return_mask=True)
     (array([ 0., 17.], dtype=float32), array([2], dtype=uint8))
     """
-    slope = 0.0 if negative_slope == 0.0 else _arrays.check_slope(negative_slope)
+    slope = negative_slope
+    if type(slope) is not float or slope != 0.0:
+        slope = _arrays.check_slope(negative_slope)
     if out is None and precision is None and backend is None:
         result = _backends.short_way(x, weight, True, slope, return_mask)
         if result is not None:
@@ -132,7 +134,9 @@ def linear_relu_backward(
     grad_weight : array, shape (out_features, in_features), or None
         ``g.T @ x``, summed over all rows in one fixed order.
     """
-    slope = 0.0 if negative_slope == 0.0 else _arrays.check_slope(negative_slope)
+    slope = negative_slope
+    if type(slope) is not float or slope != 0.0:
+        slope = _arrays.check_slope(negative_slope)
     if precision is None and backend is None:
         result = _backends.short_way_back(grad_output, x, weight, mask, slope)
         if result is not None:

@@ -6,7 +6,6 @@ signals, one is not (Bamberger, Heckel, Krahmer, arXiv 2308.02836).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -321,18 +320,18 @@ class ReLUNetwork:
                 if not names or names != set(wanted):
                     raise ValueError(f"path: tensors {sorted(names)} in {path}, wanted {wanted}")
                 weights = [file.get_tensor(name) for name in wanted]
-        except OSError:
-            raise
-        except ValueError:
+        except (OSError, ValueError):
             raise
         except Exception as error:
             raise ValueError(f"path: {path} is not a safetensors file ({error})") from error
+        if backend is not None:
+            _backends.resolve(backend, weights[0])  # an error of the caller's, not of the file
         try:
-            slope = json.loads(metadata.get("negative_slope", "0.0"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"path: negative_slope in {path} is not a number") from error
-        precision = metadata.get("precision", "highest")
-        return cls(weights, negative_slope=slope, precision=precision, backend=backend)
+            slope = float(metadata.get("negative_slope", "0.0"))
+            precision = metadata.get("precision", "highest")
+            return cls(weights, negative_slope=slope, precision=precision, backend=backend)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"path: {path} holds no network: {error}") from error
 
     # Within the package --------------------------------------------------------------------------
 
@@ -412,8 +411,9 @@ class _Record:
 
 
 def _checked_weights(weights: Iterable[Any]) -> list[np.ndarray]:
-    if isinstance(weights, np.ndarray):
-        raise TypeError("weights: got one array, wanted a list of matrices, one a layer")
+    if isinstance(weights, np.ndarray) or not isinstance(weights, Iterable):
+        came = "one array" if isinstance(weights, np.ndarray) else type(weights).__name__
+        raise TypeError(f"weights: got {came}, wanted a list of matrices, one a layer")
     arrays = [_arrays.host_array(w, f"weights[{i}]") for i, w in enumerate(weights)]
     if not arrays:
         raise ValueError("weights: got an empty list, wanted at least one matrix")

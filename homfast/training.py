@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -99,10 +100,14 @@ def fit(
     The loss is ``mean((net(input) - target)^2)`` over all elements, as torch's ``mse_loss``.
     KeyboardInterrupt leaves the network as the last whole step made it.
     """
-    _check_arguments(net, steps, optimizer, weight_decay)
-    rate = learning_rate if callable(learning_rate) else lambda step: learning_rate
-    state = _initial_state(net, optimizer) if optimizer_state is None else optimizer_state
-    _check_state(state, net, optimizer)
+    _check_arguments(net, batches, steps, optimizer, weight_decay)
+    if not callable(learning_rate):
+        _check_rate(learning_rate)
+    if optimizer_state is None:
+        state = _initial_state(net, optimizer)
+    else:
+        _check_state(optimizer_state, net, optimizer)
+        state = copy.deepcopy(optimizer_state)  # the earlier history may be continued otherwise
     losses: list[float] = []
     try:
         for batch in _counted(batches, steps, progress):
@@ -114,7 +119,8 @@ def fit(
                     f"fit: the loss is {loss} at step {step}; lower the learning rate, or look "
                     "for non-finite values in the batch or the weights"
                 )
-            _update(net, gradients, state, float(rate(step)), float(weight_decay))
+            rate = _check_rate(learning_rate(step) if callable(learning_rate) else learning_rate)
+            _update(net, gradients, state, rate, float(weight_decay))
             losses.append(loss)
     finally:
         net._weights_changed()
@@ -174,13 +180,29 @@ def _initial_state(net: ReLUNetwork, optimizer: str) -> dict[str, Any]:
     return state
 
 
-def _check_arguments(net: Any, steps: Any, optimizer: Any, weight_decay: Any) -> None:
+def _check_rate(rate: Any) -> float:
+    if not isinstance(rate, (int, float, np.integer, np.floating)):
+        raise TypeError(f"learning_rate: got {type(rate).__name__}, wanted a number")
+    if not (np.isfinite(rate) and rate >= 0):
+        raise ValueError(f"learning_rate: got {rate}, wanted a finite number >= 0")
+    return float(rate)
+
+
+def _check_arguments(
+    net: Any, batches: Any, steps: Any, optimizer: Any, weight_decay: Any
+) -> None:
     if not isinstance(net, ReLUNetwork):
         raise TypeError(f"net: got {type(net).__name__}, wanted a homfast.ReLUNetwork")
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer: got {optimizer!r}, wanted one of {', '.join(_OPTIMIZERS)}")
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
         raise ValueError(f"steps: got {steps!r}, wanted None or an integer >= 0")
+    if not isinstance(batches, Iterable):
+        raise TypeError(
+            f"batches: got {type(batches).__name__}, wanted an iterable of (input, target)"
+        )
+    if not isinstance(weight_decay, (int, float, np.integer, np.floating)):
+        raise TypeError(f"weight_decay: got {type(weight_decay).__name__}, wanted a number")
     if not (np.isfinite(weight_decay) and weight_decay >= 0):
         raise ValueError(f"weight_decay: got {weight_decay}, wanted a finite number >= 0")
 
@@ -192,11 +214,12 @@ def _check_state(state: Any, net: ReLUNetwork, optimizer: str) -> None:
         raise ValueError(
             f"optimizer_state: is that of {state.get('optimizer')!r}, wanted {optimizer!r}"
         )
-    for moments in (state.get("first_moment"), state.get("second_moment")):
-        if moments is not None and [(m.shape, m.dtype) for m in moments] != [
-            (w.shape, w.dtype) for w in net._weights
-        ]:
-            raise ValueError("optimizer_state: its shapes or dtype are not those of the network")
+    wanted = [(w.shape, w.dtype) for w in net._weights]
+    for name in () if optimizer == "sgd" else ("first_moment", "second_moment"):
+        if [(np.shape(m), getattr(m, "dtype", None)) for m in state.get(name, ())] != wanted:
+            raise ValueError(
+                f"optimizer_state: {name} does not have the shapes and dtype of the network"
+            )
 
 
 def _check_batch(net: ReLUNetwork, batch: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,7 @@ for name, call in calls.items():
     gradient = homfast.linear_relu_backward(grad[:50], x[:50], None, None, backend="native")[1]
     assert (gradient == 50).all(), f"the call after {{name}}"
     assert (net(x[:50]) == 65536).all(), f"the call after {{name}}"
-assert (out == 0).any(), "linear was done before it was interrupted"
+assert (out != 1024).any(), "linear was done before it was interrupted"
 print("done")
 """
 

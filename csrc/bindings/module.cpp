@@ -293,8 +293,10 @@ void bind_settings(py::module_& m) {
   m.def("threads_source", &num_threads_source);
   m.def("set_batch_invariant", &set_batch_invariant, py::arg("enabled"));
   m.def("get_batch_invariant", &get_batch_invariant);
-  m.def("set_target", [](const std::optional<std::string>& name) { set_target(name.value_or("")); },
-        py::arg("name"));
+  m.def(
+      "set_target",
+      [](const std::optional<std::string>& name) { name ? set_target(*name) : reset_target(); },
+      py::arg("name"));
   m.def("get_target", [] { return target().name; });
   m.def("targets", [] {
     py::dict status;

@@ -22,16 +22,15 @@ std::string why_not(const TargetKernels* kernels, const char* features) {
 }
 
 const Target& find(const std::string& name, const std::string& what) {
-  std::string usable;
+  std::string usable, why = "unknown";
   for (const Target& target : targets()) {
     if (target.name == name) {
       if (target.why_not.empty()) return target;
-      throw std::invalid_argument(what + ": got '" + name + "', which cannot run here (" +
-                                  target.why_not + "); homfast.show_config() lists what can");
+      why = target.why_not;
     }
     if (target.why_not.empty()) usable += (usable.empty() ? "" : ", ") + std::string(target.name);
   }
-  throw std::invalid_argument(what + ": got '" + name + "', wanted one of " + usable);
+  throw std::invalid_argument(what + ": got '" + name + "' (" + why + "), wanted one of " + usable);
 }
 
 const Target& default_target() {
@@ -67,7 +66,9 @@ const Target& target() {
 }
 
 void set_target(const std::string& name) {
-  chosen.store(name.empty() ? &default_target() : &find(name, "name"), std::memory_order_release);
+  chosen.store(&find(name, "name"), std::memory_order_release);
 }
+
+void reset_target() { chosen.store(&default_target(), std::memory_order_release); }
 
 }  // namespace homfast

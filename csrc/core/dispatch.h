@@ -20,8 +20,9 @@ const std::vector<Target>& targets();
 // target that is unknown or cannot be used here.
 const Target& target();
 
-// Empty returns to the default. std::invalid_argument as above.
 void set_target(const std::string& name);
+// Back to the default: that of HOMFAST_TARGET, else the best.
+void reset_target();
 
 template <class T>
 const KernelTable<T>& kernels(const Target& target);

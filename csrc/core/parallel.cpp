@@ -19,15 +19,17 @@
 
 #include "core/float_environment.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#define HF_PAUSE() _mm_pause()
-#else
-#define HF_PAUSE() ((void)0)
-#endif
-
 namespace homfast {
 namespace {
+
+// A hint that this is a wait.
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
 
 using Clock = std::chrono::steady_clock;
 
@@ -85,7 +87,7 @@ class Pool {
     if (active_ == 0) return;
     lock.unlock();
     const auto limit = Clock::now() + kSpin;
-    while (active_count_.load(std::memory_order_acquire) > 0 && Clock::now() < limit) HF_PAUSE();
+    while (active_count_.load(std::memory_order_acquire) > 0 && Clock::now() < limit) pause();
     lock.lock();
     done_.wait(lock, [this] { return active_ == 0; });
   }
@@ -135,7 +137,7 @@ class Pool {
     do {
       for (int i = 0; i < 64; ++i) {
         if (epoch_.load(std::memory_order_acquire) != seen) return;
-        HF_PAUSE();
+        pause();
       }
     } while (Clock::now() < limit);
     std::unique_lock<std::mutex> lock(mutex_);

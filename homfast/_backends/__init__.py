@@ -24,6 +24,8 @@ _automatic: ModuleType | None = None
 
 def load(name: str) -> Any:
     """The backend module called ``name``; ValueError for a name that is not in the list."""
+    if not isinstance(name, str):
+        raise TypeError(f"backend: got {type(name).__name__}, wanted None or a name")
     module = _loaded.get(name)
     if module is None:
         if name not in NAMES:
