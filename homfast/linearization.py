@@ -30,17 +30,10 @@ class Linearization:
         self._net = net
         self._version = net._version
         self._batch = inputs.shape[:-1]
-        self._masks: list[np.ndarray] = []
         rows = _arrays.as_rows(inputs)
-        for layer in range(len(net._packed) - 1):
-            width = net.widths[layer + 1]
-            hidden = np.empty((rows.shape[0], width), net.dtype)
-            mask = np.empty((rows.shape[0], (width + 7) // 8), np.uint8)
-            net._backend.linear_relu(rows, net._packed[layer], net._negative_slope, hidden, mask)
-            self._masks.append(mask)
-            rows = hidden
+        self._masks = _arrays.empty_masks(rows.shape[0], net.widths[1:-1])
         output = np.empty((rows.shape[0], net.widths[-1]), net.dtype)
-        net._backend.linear(rows, net._packed[-1], output)
+        net._chain.forward(rows, self._masks, [], output)
         output = output.reshape(*self._batch, net.widths[-1])
         self.output = _arrays.result_like(output, x)
 
@@ -63,12 +56,8 @@ class Linearization:
         """
         net = self._net
         rows, masks, batch = self._prepare(v, "v", net.widths[0])
-        for layer, mask in enumerate(masks):
-            hidden = np.empty((rows.shape[0], net.widths[layer + 1]), net.dtype)
-            net._backend.linear_masked(rows, net._packed[layer], mask, net._negative_slope, hidden)
-            rows = hidden
         out = np.empty((rows.shape[0], net.widths[-1]), net.dtype)
-        net._backend.linear(rows, net._packed[-1], out)
+        net._chain.forward_masked(rows, masks, out)
         return _arrays.result_like(out.reshape(*batch, net.widths[-1]), v)
 
     def adjoint(self, u: Any) -> Any:
@@ -84,7 +73,8 @@ class Linearization:
         array, shape (..., in_features)
         """
         rows, masks, batch = self._prepare(u, "u", self._net.widths[-1])
-        result = pull_back_input(self._net, rows, masks)
+        result = np.empty((rows.shape[0], self._net.widths[0]), self._net.dtype)
+        self._net._chain.adjoint(rows, masks, result)
         return _arrays.result_like(result.reshape(*batch, self._net.widths[0]), u)
 
     def _prepare(self, array: Any, name: str, features: int) -> tuple[Any, list[Any], Any]:
@@ -103,16 +93,6 @@ class Linearization:
         return rows, masks, batch
 
 
-def pull_back_input(net: Any, grad: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
-    """The gradient of the input alone: it needs the masks and nothing else."""
-    for layer in reversed(range(len(net._packed))):
-        below = np.empty((grad.shape[0], net.widths[layer]), net.dtype)
-        mask = masks[layer] if layer < len(masks) else None
-        net._backend.grad_input(grad, net._packed[layer], mask, net._negative_slope, below)
-        grad = below
-    return grad
-
-
 def jacobian(net: Any, x: Any) -> Any:
     """Jacobians of `net` at the rows of `x`, by pulling back the rows of the identity."""
     inputs = net._check(x, "x", net.widths[0])
@@ -126,7 +106,6 @@ def jacobian(net: Any, x: Any) -> Any:
         part = rows[start : start + step]
         masks = [np.repeat(m, out_features, axis=0) for m in Linearization(net, part)._masks]
         grads = np.ascontiguousarray(np.tile(identity, (part.shape[0], 1)))
-        result[start : start + step] = pull_back_input(net, grads, masks).reshape(
-            part.shape[0], out_features, in_features
-        )
+        into = result[start : start + step].reshape(grads.shape[0], in_features)
+        net._chain.adjoint(grads, masks, into)
     return _arrays.result_like(result.reshape(*inputs.shape[:-1], out_features, in_features), x)

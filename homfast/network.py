@@ -176,15 +176,14 @@ class ReLUNetwork:
         -------
         array, shape (..., out_features), of the library of `x`
         """
+        if out is None:
+            result = self._chain.plain(x)
+            if result is not None:
+                return result
         inputs = self._check(x, "x", self.widths[0])
         shape = (*inputs.shape[:-1], self.widths[-1])
         target, finish = _arrays.prepare_out(out, shape, self.dtype, (inputs,))
-        rows = _arrays.as_rows(inputs)
-        for layer in range(len(self._packed) - 1):
-            hidden = np.empty((rows.shape[0], self.widths[layer + 1]), self.dtype)
-            self._backend.linear_relu(rows, self._packed[layer], self._negative_slope, hidden, None)
-            rows = hidden
-        self._backend.linear(rows, self._packed[-1], target)
+        self._chain.forward(_arrays.as_rows(inputs), [], [], target)
         result = finish()
         return result if out is not None else _arrays.result_like(result, x)
 
@@ -337,6 +336,7 @@ class ReLUNetwork:
 
     def _pack(self) -> None:
         self._packed = [self._backend.pack_weight(w) for w in self._weights]
+        self._chain = self._backend.pack_network(self._packed, self._negative_slope)
 
     def _weights_changed(self) -> None:
         """Call after the arrays in ``_weights`` were written to."""
@@ -364,17 +364,12 @@ class ReLUNetwork:
     def _record(self, rows: np.ndarray) -> _Record:
         """Forward through all layers, keeping each layer's input and mask. `rows` is kept."""
         record = _Record()
-        for layer in range(len(self._packed) - 1):
-            width = self.widths[layer + 1]
-            hidden = np.empty((rows.shape[0], width), self.dtype)
-            mask = np.empty((rows.shape[0], (width + 7) // 8), np.uint8)
-            self._backend.linear_relu(rows, self._packed[layer], self._negative_slope, hidden, mask)
-            record.inputs.append(rows)
-            record.masks.append(mask)
-            rows = hidden
-        record.inputs.append(rows)
+        hidden_widths = self.widths[1:-1]
+        hidden = [np.empty((rows.shape[0], width), self.dtype) for width in hidden_widths]
+        record.masks = _arrays.empty_masks(rows.shape[0], hidden_widths)
+        record.inputs = [rows, *hidden]
         record.output = np.empty((rows.shape[0], self.widths[-1]), self.dtype)
-        self._backend.linear(rows, self._packed[-1], record.output)
+        self._chain.forward(rows, record.masks, hidden, record.output)
         return record
 
     def _pull_back(

@@ -81,6 +81,14 @@ def rng():
     return np.random.default_rng(20240823)
 
 
+@pytest.fixture
+def torch():
+    """On one thread: two libraries that wait for each other on few cores take seconds a call."""
+    module = pytest.importorskip("torch")
+    module.set_num_threads(1)
+    return module
+
+
 @pytest.fixture(autouse=True)
 def settings_restored():
     """Target, threads and batch invariance are after a test what they were before it."""

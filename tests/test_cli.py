@@ -1,12 +1,15 @@
 """The command line, and the main job behind ``homfast recover``."""
 
+import fcntl
 import json
 import math
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 import numpy as np
@@ -70,7 +73,7 @@ def crop(camera, tmp_path):
         (["frobnicate"], "frobnicate"),
         (["--frobnicate"], "COMMAND"),
         (["--json", "info"], "--json"),
-        (["--", "info"], "the command comes first"),
+        (["--", "info"], "COMMAND"),
         (["info", "surplus"], "surplus"),
         (["recover", "--frobnicate"], "--frobnicate"),
         (["recover", "one.png", "two.png"], "two.png"),
@@ -448,6 +451,7 @@ def test_interrupted_training_leaves_with_what_was_trained(crop):
 
 def test_second_interruption_leaves_at_once_and_a_terminal_has_a_bar(crop):
     terminal, stderr = pty.openpty()
+    fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     process = start("recover", crop, "--seconds", 300, cwd=crop.parent, stderr=stderr)
     os.close(stderr)
     wait_for_training(process)

@@ -33,6 +33,8 @@ def run(engine, edge):
     from guarded import Guarded
     from oracles import integers, pack
 
+    import homfast
+
     rng = np.random.default_rng(3)
     largest = max(max(m * k, n * k, m * n) for m, k, n in SHAPES) * 8
     spaces = {name: Guarded(largest) for name in ("x", "weight", "grad", "mask", "out", "bits")}
@@ -71,6 +73,11 @@ def run(engine, edge):
                 out = place("out", np.zeros((rows, features), dtype))
                 module.grad_input(grad, handle, mask, 0.0, out)
                 check("out", out, passed @ weight.astype(np.int64))
+            if engine.backend == "native":  # the calls without backend=, which check in C++
+                y, bits = homfast.linear_relu(x, weight, return_mask=True)
+                assert np.array_equal(y, np.maximum(z, 0)) and np.array_equal(bits, pack(z > 0))
+                gradients = homfast.linear_relu_backward(grad, x, weight, mask)
+                assert np.array_equal(gradients[0], passed @ weight.astype(np.int64))
             out = place("out", np.zeros((columns, features), dtype))
             module.grad_weight(grad, x, mask, 0.0, out)
             check("out", out, passed.T @ x.astype(np.int64))

@@ -9,11 +9,6 @@ from homfast import ReLUNetwork, _arrays
 
 
 @pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
-@pytest.fixture
 def arrays(rng, dtype):
     return {
         "x": rng.standard_normal((20, 17)).astype(dtype),

@@ -20,6 +20,7 @@ net = homfast.ReLUNetwork([weight, np.ones((1, 64), np.float32)], backend="nativ
 
 calls = {{
     "linear": lambda: homfast.linear(x, weight, out=out, backend="native"),
+    "plain": lambda: homfast.linear(x, weight),
     "backward": lambda: homfast.linear_relu_backward(grad, x, None, None, backend="native"),
     "network": lambda: net(x),
 }}

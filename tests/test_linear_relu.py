@@ -87,8 +87,7 @@ def test_slope_is_any_number(engine, dtype):
     assert np.array_equal(y, [[-4, 4], [-4, 4]]), f"{engine} slope 2"
 
 
-def test_agrees_with_torch(engine, dtype, rng):
-    torch = pytest.importorskip("torch")
+def test_agrees_with_torch(engine, torch, dtype, rng):
     x, weight = operands(rng, "normal", 33, 31, 65, dtype)
     y = homfast.linear_relu(x, weight, negative_slope=0.1, backend=engine.backend)
     z = torch.nn.functional.linear(torch.from_numpy(x), torch.from_numpy(weight))

@@ -121,8 +121,7 @@ def test_layouts_of_the_mask(engine, dtype, rng):
         assert_same_bits(gradient, other, f"{engine} {dtype} mask of stride 0")
 
 
-def test_agrees_with_torch(engine, dtype, rng):
-    torch = pytest.importorskip("torch")
+def test_agrees_with_torch(engine, torch, dtype, rng):
     grad, x, weight, _ = problem(rng, "normal", 33, 31, 65, dtype)
     tensors = [torch.from_numpy(a.copy()).requires_grad_() for a in (x, weight)]
     z = torch.nn.functional.linear(*tensors)

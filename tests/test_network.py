@@ -235,8 +235,7 @@ def test_out_is_written_and_returned(engine, dtype, rng):
     assert_same_bits(x, wanted, f"{engine} {dtype} out=x")
 
 
-def test_derivatives_agree_with_torch(engine, dtype, rng):
-    torch = pytest.importorskip("torch")
+def test_derivatives_agree_with_torch(engine, torch, dtype, rng):
     net = network(engine, (17, 33, 9, 4), dtype)
     x, grad = data(rng, 37, 17, dtype), data(rng, 37, 4, dtype)
     weights = [torch.tensor(w.copy(), requires_grad=True) for w in net.weights]

@@ -58,8 +58,7 @@ def torch_losses(torch, net, data, optimizer, rates, weight_decay):
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", RATES)
-def test_losses_and_weights_are_torchs(engine, net, dtype, optimizer, weight_decay):
-    torch = pytest.importorskip("torch")
+def test_losses_and_weights_are_torchs(engine, torch, net, dtype, optimizer, weight_decay):
     data, rate = batches(dtype, 50), RATES[optimizer]
     losses, weights = torch_losses(torch, net, data, optimizer, [rate] * 50, weight_decay)
     history = homfast.fit(
@@ -74,8 +73,7 @@ def test_losses_and_weights_are_torchs(engine, net, dtype, optimizer, weight_dec
         np.testing.assert_allclose(weight, wanted, rtol=relative, atol=absolute, err_msg=case)
 
 
-def test_learning_rate_is_called_with_the_step(engine, net, dtype):
-    torch = pytest.importorskip("torch")
+def test_learning_rate_is_called_with_the_step(engine, torch, net, dtype):
     data, seen = batches(dtype, 20), []
 
     def rate(step):

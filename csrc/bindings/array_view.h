@@ -65,57 +65,16 @@ inline void check(bool condition, const char* message) {
   if (!condition) throw py::value_error(message);
 }
 
+using OptionalArray = std::optional<py::array>;
+
 // A bit mask for (rows, features), or an empty view for None.
-inline MaskView mask_view(const std::optional<py::array>& mask, index_t rows, index_t features,
+inline MaskView mask_view(const OptionalArray& mask, index_t rows, index_t features,
                           bool writes) {
   if (!mask) return {};
   const auto view = matrix<const std::uint8_t>(*mask, "mask");
   check(view.rows == rows && view.cols == (features + 7) / 8, "mask: shape does not match");
   check(!writes || mask->writeable(), "mask: is read-only");
   return {const_cast<std::uint8_t*>(view.data), view.rows, view.cols, view.row_stride};
-}
-
-// Arguments of the short way: exact NumPy arrays in kernel layout, or nothing. The long way through
-// homfast._arrays takes all else, and explains what cannot be taken.
-struct PlainArray {
-  const py::detail::PyArray_Proxy* proxy = nullptr;
-  int type = 0;
-
-  explicit PlainArray(const py::handle& object) {
-    const auto& api = py::detail::npy_api::get();
-    if (Py_TYPE(object.ptr()) != api.PyArray_Type_) return;
-    const auto* array = py::detail::array_proxy(object.ptr());
-    const auto* dtype = py::detail::array_descriptor_proxy(array->descr);
-    if (dtype->byteorder != '=' && dtype->byteorder != '|') return;
-    constexpr int wanted = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-    if (array->nd < 1 || (array->flags & wanted) != wanted) return;
-    proxy = array;
-    type = dtype->type_num;
-  }
-
-  bool contiguous() const { return proxy->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_; }
-  index_t cols() const { return proxy->dimensions[proxy->nd - 1]; }
-
-  // As rows; false if that needs a copy.
-  template <class T>
-  bool rows(MatrixView<const T>& view) const {
-    index_t count = 1, stride = cols();
-    if (contiguous()) {
-      for (int axis = 0; axis + 1 < proxy->nd; ++axis) count *= proxy->dimensions[axis];
-    } else {
-      constexpr index_t itemsize = sizeof(T);
-      if (proxy->nd != 2 || proxy->strides[1] != itemsize || proxy->strides[0] % itemsize) return false;
-      count = proxy->dimensions[0];
-      stride = proxy->strides[0] / itemsize;
-    }
-    view = {reinterpret_cast<const T*>(proxy->data), count, cols(), stride};
-    return true;
-  }
-};
-
-template <class T>
-constexpr int type_number() {
-  return sizeof(T) == 4 ? py::detail::npy_api::NPY_FLOAT_ : py::detail::npy_api::NPY_DOUBLE_;
 }
 
 // All elements of an array that is contiguous as a whole.
@@ -126,6 +85,14 @@ T* elements(const py::array& array, index_t size, const char* name, bool writes)
   check(contiguous && array.size() == size && (!writes || array.writeable()),
         "wanted contiguous writable arrays of one size");
   return static_cast<T*>(const_cast<void*>(array.data()));
+}
+
+// Runs op.template operator()<T>() for the dtype of `array`.
+template <class Op>
+void for_dtype(const py::array& array, Op op) {
+  if (holds_float(array)) return op(float{});
+  if (holds_double(array)) return op(double{});
+  throw py::type_error("wanted float32 or float64");
 }
 
 }  // namespace homfast

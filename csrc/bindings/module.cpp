@@ -1,11 +1,8 @@
 // The extension homfast._native: view, check, release the GIL, call.
 
-#include <memory>
-#include <variant>
-
-#include "bindings/array_view.h"
+#include "bindings/network_handle.h"
+#include "bindings/plain_calls.h"
 #include "core/dispatch.h"
-#include "core/ops.h"
 #include "core/parallel.h"
 
 #define HF_EXPORT extern "C" __attribute__((visibility("default")))
@@ -16,49 +13,6 @@ HF_EXPORT void homfast_set_num_threads(int n) { homfast::set_num_threads(n < 1 ?
 
 namespace homfast {
 namespace {
-
-using OptionalArray = std::optional<py::array>;
-
-// A weight packed for many calls; it keeps the array alive.
-class WeightHandle {
- public:
-  explicit WeightHandle(py::array weight) : array_(std::move(weight)) {
-    if (holds_float(array_)) {
-      packed_ = std::make_unique<PackedWeight<float>>(matrix<const float>(array_, "weight"));
-    } else {
-      packed_ = std::make_unique<PackedWeight<double>>(matrix<const double>(array_, "weight"));
-    }
-  }
-
-  template <class T>
-  Weight<T> get() const {
-    const auto* packed = std::get_if<std::unique_ptr<PackedWeight<T>>>(&packed_);
-    if (!packed) throw py::type_error("weight: wrong dtype");
-    return {(*packed)->view(), packed->get()};
-  }
-
-  void refresh() {
-    std::visit([](auto& packed) { packed->refresh(); }, packed_);
-  }
-
- private:
-  py::array array_;
-  std::variant<std::unique_ptr<PackedWeight<float>>, std::unique_ptr<PackedWeight<double>>> packed_;
-};
-
-template <class T>
-Weight<T> weight_view(const py::object& weight) {
-  if (py::isinstance<WeightHandle>(weight)) return weight.cast<const WeightHandle&>().get<T>();
-  return {matrix<const T>(weight.cast<py::array>(), "weight"), nullptr};
-}
-
-// Runs op.template operator()<T>() for the dtype of `array`.
-template <class Op>
-void for_dtype(const py::array& array, Op op) {
-  if (holds_float(array)) return op(float{});
-  if (holds_double(array)) return op(double{});
-  throw py::type_error("wanted float32 or float64");
-}
 
 void forward(const py::array& x, const py::object& weight, Epilogue epilogue, double slope,
              const py::array& out, const OptionalArray& mask) {
@@ -73,96 +27,6 @@ void forward(const py::array& x, const py::object& weight, Epilogue epilogue, do
     const py::gil_scoped_release release;
     linear<T>(rows, w, epilogue, static_cast<T>(slope), bits, target);
   });
-}
-
-// A new array of the leading axes of x and then `features`.
-template <class T>
-py::array new_like(const PlainArray& x, index_t features) {
-  const auto* first = x.proxy->dimensions;
-  std::vector<py::ssize_t> shape(first, first + x.proxy->nd);
-  shape.back() = features;
-  return py::array(py::dtype::of<T>(), std::move(shape));
-}
-
-// linear or linear_relu of plain arrays into new ones; None if the arguments are not that plain.
-template <class T>
-py::object plain_forward(const PlainArray& x, const PlainArray& weight, bool relu, double slope,
-                       bool return_mask) {
-  MatrixView<const T> rows, w;
-  if (weight.proxy->nd != 2 || x.cols() != weight.cols()) return py::none();
-  if (!x.rows<T>(rows) || !weight.rows<T>(w)) return py::none();
-  py::array out = new_like<T>(x, w.rows);
-  const MatrixView<T> target{static_cast<T*>(out.mutable_data()), rows.rows, w.rows, w.rows};
-  OptionalArray mask;
-  MaskView bits;
-  if (return_mask) {
-    mask = new_like<std::uint8_t>(x, (w.rows + 7) / 8);
-    bits = {static_cast<std::uint8_t*>(mask->mutable_data()), rows.rows, (w.rows + 7) / 8,
-            (w.rows + 7) / 8};
-  }
-  {
-    const py::gil_scoped_release release;
-    linear<T>(rows, {w, nullptr}, relu ? Epilogue::relu : Epilogue::none, static_cast<T>(slope),
-              bits, target);
-  }
-  if (return_mask) return py::make_tuple(std::move(out), std::move(*mask));
-  return std::move(out);
-}
-
-// A plain mask for (rows, features); false if it is not.
-bool plain_mask(const py::object& mask, index_t rows, index_t features, MaskView& view) {
-  if (mask.is_none()) return true;
-  const PlainArray plain(mask);
-  MatrixView<const std::uint8_t> bytes;
-  if (!plain.proxy || plain.type != py::detail::npy_api::NPY_UBYTE_) return false;
-  if (!plain.rows<std::uint8_t>(bytes)) return false;
-  if (bytes.rows != rows || bytes.cols != (features + 7) / 8) return false;
-  view = {const_cast<std::uint8_t*>(bytes.data), bytes.rows, bytes.cols, bytes.row_stride};
-  return true;
-}
-
-// Both gradients, or one, of plain arrays; None if the arguments are not that plain.
-template <class T>
-py::object plain_backward(const PlainArray& grad, const py::object& x, const py::object& weight,
-                        const py::object& mask, double slope) {
-  MatrixView<const T> g, rows, w;
-  MaskView bits;
-  if (!grad.rows<T>(g) || !plain_mask(mask, g.rows, g.cols, bits)) return py::none();
-  const bool wants_input = !weight.is_none(), wants_weight = !x.is_none();
-  py::object grad_input = py::none(), grad_weight = py::none();
-  MatrixView<T> input_target, weight_target;
-  if (wants_input) {
-    const PlainArray plain(weight);
-    if (!plain.proxy || plain.type != grad.type || plain.proxy->nd != 2 || !plain.rows<T>(w)) {
-      return py::none();
-    }
-    if (w.rows != g.cols) return py::none();
-  }
-  if (wants_weight) {
-    const PlainArray plain(x);
-    if (!plain.proxy || plain.type != grad.type || plain.proxy->nd != grad.proxy->nd) {
-      return py::none();
-    }
-    for (int axis = 0; axis + 1 < grad.proxy->nd; ++axis) {
-      if (plain.proxy->dimensions[axis] != grad.proxy->dimensions[axis]) return py::none();
-    }
-    if (!plain.rows<T>(rows) || (wants_input && rows.cols != w.cols)) return py::none();
-    py::array out(py::dtype::of<T>(), std::vector<py::ssize_t>{g.cols, rows.cols});
-    weight_target = {static_cast<T*>(out.mutable_data()), g.cols, rows.cols, rows.cols};
-    grad_weight = std::move(out);
-  }
-  if (wants_input) {
-    py::array out = new_like<T>(grad, w.cols);
-    input_target = {static_cast<T*>(out.mutable_data()), g.rows, w.cols, w.cols};
-    grad_input = std::move(out);
-  }
-  {
-    const py::gil_scoped_release release;
-    const T a = static_cast<T>(slope);
-    if (wants_input) homfast::grad_input<T>(g, {w, nullptr}, bits, a, input_target);
-    if (wants_weight) homfast::grad_weight<T>(g, rows, bits, a, weight_target);
-  }
-  return py::make_tuple(std::move(grad_input), std::move(grad_weight));
 }
 
 void bind_layers(py::module_& m) {
@@ -334,6 +198,15 @@ PYBIND11_MODULE(_native, m) {
   py::class_<WeightHandle>(m, "PackedWeight")
       .def(py::init<py::array>(), py::arg("weight").noconvert())
       .def("refresh", &WeightHandle::refresh, py::call_guard<py::gil_scoped_release>());
+  py::class_<NetworkHandle>(m, "PackedNetwork")
+      .def(py::init<std::vector<py::object>, double>(), py::arg("layers"), py::arg("negative_slope"))
+      .def("plain", &NetworkHandle::plain)
+      .def("forward", &NetworkHandle::forward, py::arg("x").noconvert(),
+           py::arg("masks").noconvert(), py::arg("hidden").noconvert(), py::arg("out").noconvert())
+      .def("forward_masked", &NetworkHandle::forward_masked, py::arg("v").noconvert(),
+           py::arg("masks").noconvert(), py::arg("out").noconvert())
+      .def("adjoint", &NetworkHandle::adjoint, py::arg("u").noconvert(),
+           py::arg("masks").noconvert(), py::arg("out").noconvert());
   bind_layers(m);
   bind_updates(m);
   bind_settings(m);

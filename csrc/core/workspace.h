@@ -53,7 +53,10 @@ class AlignedBuffer {
   std::size_t size_ = 0;
 };
 
-template <class T>
+// What a thread uses at the same time has names of its own.
+enum class Workspace { product, activations };
+
+template <class T, Workspace name = Workspace::product>
 T* thread_workspace(index_t elements) {
   static thread_local AlignedBuffer buffer;
   return static_cast<T*>(buffer.reserve(static_cast<std::size_t>(elements) * sizeof(T)));

@@ -16,6 +16,22 @@ Array = np.ndarray
 Mask = np.ndarray  # uint8 (rows, ceil(features / 8)), bit i of byte j is feature 8 j + i
 
 
+class Network(Protocol):
+    """A network's packed layers. `masks` and `hidden` are empty, or one entry a hidden layer."""
+
+    def plain(self, x: Any) -> Any:
+        """The network at a plain array, in a new one; None for what must be checked first."""
+
+    def forward(self, x: Array, masks: list[Mask], hidden: list[Array], out: Array) -> None:
+        """out = the network at the rows of x; writes masks and hidden activations."""
+
+    def forward_masked(self, v: Array, masks: list[Mask], out: Array) -> None:
+        """out = J v with the masks frozen."""
+
+    def adjoint(self, u: Array, masks: list[Mask], out: Array) -> None:
+        """out = J^T u with the masks frozen."""
+
+
 class Backend(Protocol):
     """The protocol; modules satisfy it by having these names."""
 
@@ -29,6 +45,9 @@ class Backend(Protocol):
 
     def pack_weight(self, weight: Array) -> Any:
         """A handle that stands for ``weight`` (out_features, in_features) in the ops."""
+
+    def pack_network(self, layers: list[Any], negative_slope: float) -> Network:
+        """The layers, as `pack_weight` returned them, for calls that run through all of them."""
 
     def linear(self, x: Array, weight: Any, out: Array) -> None:
         """out = x weight^T."""

@@ -6,7 +6,11 @@ the tests compare the kernels with.
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
+
+from homfast._backends.layerwise import LayerwiseNetwork
 
 name = "reference"
 
@@ -25,6 +29,10 @@ def accepts(array):
 
 def pack_weight(weight):
     return weight
+
+
+def pack_network(layers, negative_slope):
+    return LayerwiseNetwork(sys.modules[__name__], layers, negative_slope)
 
 
 def unpack_mask(mask, features):

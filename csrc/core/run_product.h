@@ -1,0 +1,74 @@
+// Running a product on the pool: how the result is cut into parts, and the parts computed.
+#pragma once
+
+#include <algorithm>
+
+#include "core/dispatch.h"
+#include "core/ops.h"
+#include "core/parallel.h"
+#include "core/workspace.h"
+
+namespace homfast {
+
+// Where part `part` of `parts` begins, in whole units.
+inline index_t part_begin(index_t count, index_t part, index_t parts, index_t unit) {
+  const index_t units = (count + unit - 1) / unit;
+  return std::min(count, units * part / parts * unit);
+}
+
+struct Grid {
+  index_t row_parts, col_parts;
+};
+
+// How to cut C (m, n) for `threads`: the cut whose largest part takes the least time, counting the
+// operands that a part packs, in multiply-adds of one lane.
+template <class T>
+Grid choose_grid(const Product<T>& p, index_t width, int threads) {
+  const double lanes = static_cast<double>(width) / 2;
+  Grid best{1, 1};
+  double least = -1;
+  for (index_t row_parts = 1; row_parts <= threads; ++row_parts) {
+    const index_t col_parts = threads / row_parts;
+    const double rows = std::min<double>(static_cast<double>(p.m),
+                                         static_cast<double>((p.m + row_parts * 8 - 1) / (row_parts * 8) * 8));
+    const double cols = static_cast<double>((p.n + col_parts * width - 1) / (col_parts * width) * width);
+    const double pack_b = p.b_layout == Layout::panels ? 0 : cols;
+    const double time = rows * cols / lanes + rows + pack_b;
+    if (least < 0 || time < least) {
+      least = time;
+      best = {row_parts, col_parts};
+    }
+  }
+  return best;
+}
+
+// One part on this thread.
+template <class T>
+void run_part_of_product(const Product<T>& p, const KernelTable<T>& table, Range rows, Range cols) {
+  table.product(p, rows, cols, thread_workspace<T>(table.product_workspace(p, rows, cols)));
+}
+
+template <class T>
+void run_product(Product<T> p, const Target& target) {
+  if (p.m == 0 || p.n == 0) return;
+  const KernelTable<T>& table = kernels<T>(target);
+  StopFlag stop;
+  p.stop = &StopFlag::poll_context;
+  p.stop_context = &stop;
+  const int threads = threads_for(static_cast<double>(p.m) * static_cast<double>(p.n) *
+                                  static_cast<double>(std::max<index_t>(p.k, 1)));
+  const Grid grid = choose_grid(p, table.panel_width, threads);
+  auto run_part = [&](index_t part) {
+    const index_t i = part / grid.col_parts, j = part % grid.col_parts;
+    // Rows in eights and columns in panels: a byte of a bit mask belongs to one part.
+    const Range rows{part_begin(p.m, i, grid.row_parts, 8), part_begin(p.m, i + 1, grid.row_parts, 8)};
+    const Range cols{part_begin(p.n, j, grid.col_parts, table.panel_width),
+                     part_begin(p.n, j + 1, grid.col_parts, table.panel_width)};
+    if (rows.begin == rows.end || cols.begin == cols.end) return;
+    run_part_of_product(p, table, rows, cols);
+  };
+  parallel_for(grid.row_parts * grid.col_parts, run_part);
+  if (stop.stopped()) throw Interrupted();
+}
+
+}  // namespace homfast
