@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,19 @@ def get_target() -> str:
     return _extension("get_target").get_target()
 
 
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip().lower() == "model name" and value.strip():
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
 def config() -> dict[str, Any]:
     """What `show_config` prints, as a dictionary."""
     report: dict[str, Any] = {
@@ -75,6 +89,7 @@ def config() -> dict[str, Any]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "machine": platform.machine(),
+        "cpu": cpu_model(),
         "backends": _backends.backends(),
         "backend": _backends.automatic().name,
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith("HOMFAST_")},

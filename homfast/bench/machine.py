@@ -12,19 +12,7 @@ from typing import Any
 
 import homfast
 from homfast._backends import automatic, native
-
-
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip().lower() == "model name" and value.strip():
-            return value.strip()
-    return platform.processor() or platform.machine()
+from homfast.config import cpu_model
 
 
 def target() -> str:
