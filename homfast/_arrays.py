@@ -82,7 +82,7 @@ def _dtype_complaint(dtype: np.dtype, name: str) -> str:
             f"pass {name}.astype(np.{native.name})"
         )
     if dtype.kind == "c":
-        return f"{name}: got dtype {dtype}, wanted float32 or float64; pass its real or imaginary part"
+        return f"{name}: got dtype {dtype}, wanted float32 or float64; pass its real part"
     return (
         f"{name}: got dtype {dtype}, wanted float32 or float64; "
         f"pass {name}.astype(np.float32) if that loses nothing you need"

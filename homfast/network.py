@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends
+from homfast import _arrays, _backends, storage
 
 
 class ReLUNetwork:
@@ -291,14 +291,7 @@ class ReLUNetwork:
         ImportError
             Without the package safetensors, in the extras ``demo`` and ``test``.
         """
-        safetensors = _import_safetensors()
-        tensors = {f"layers.{i}.weight": w for i, w in enumerate(self._weights)}
-        metadata = {
-            "format": "homfast.ReLUNetwork",
-            "negative_slope": repr(self._negative_slope),
-            "precision": self._precision,
-        }
-        safetensors.save_file(tensors, str(path), metadata)
+        storage.write(self, path)
 
     @classmethod
     def load(cls, path: Any, *, backend: str | None = None) -> ReLUNetwork:
@@ -310,25 +303,11 @@ class ReLUNetwork:
             The file is not a network: not safetensors, no or missing layers, widths that do not
             chain.
         """
-        safetensors = _import_safetensors()
-        try:
-            with safetensors.safe_open(str(path), "numpy") as file:
-                metadata = file.metadata() or {}
-                names = set(file.keys())
-                wanted = [f"layers.{i}.weight" for i in range(len(names))]
-                if not names or names != set(wanted):
-                    raise ValueError(f"path: tensors {sorted(names)} in {path}, wanted {wanted}")
-                weights = [file.get_tensor(name) for name in wanted]
-        except (OSError, ValueError):
-            raise
-        except Exception as error:
-            raise ValueError(f"path: {path} is not a safetensors file ({error})") from error
+        weights, options = storage.read(path)
         if backend is not None:
             _backends.resolve(backend, weights[0])  # an error of the caller's, not of the file
         try:
-            slope = float(metadata.get("negative_slope", "0.0"))
-            precision = metadata.get("precision", "highest")
-            return cls(weights, negative_slope=slope, precision=precision, backend=backend)
+            return cls(weights, backend=backend, **options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"path: {path} holds no network: {error}") from error
 
@@ -436,20 +415,3 @@ def _checked_widths(widths: Sequence[int]) -> list[int]:
     if min(sizes) < 0 or any(size != given for size, given in zip(sizes, widths, strict=True)):
         raise ValueError(f"widths: got {list(widths)}, wanted integers >= 0")
     return sizes
-
-
-def _import_safetensors() -> Any:
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "saving and loading networks needs the package safetensors; "
-            "install homfast[demo] or safetensors"
-        ) from error
-
-    class _Module:
-        safe_open = safetensors.safe_open
-        save_file = staticmethod(safetensors.numpy.save_file)
-
-    return _Module

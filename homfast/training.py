@@ -188,9 +188,7 @@ def _check_rate(rate: Any) -> float:
     return float(rate)
 
 
-def _check_arguments(
-    net: Any, batches: Any, steps: Any, optimizer: Any, weight_decay: Any
-) -> None:
+def _check_arguments(net: Any, batches: Any, steps: Any, optimizer: Any, weight_decay: Any) -> None:
     if not isinstance(net, ReLUNetwork):
         raise TypeError(f"net: got {type(net).__name__}, wanted a homfast.ReLUNetwork")
     if optimizer not in _OPTIMIZERS:

@@ -1,0 +1,52 @@
+"""Networks in safetensors files: tensors and a few words, and nothing that could be executed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_WITHOUT = "saving and loading networks needs the package safetensors; install homfast[demo] or safetensors"
+
+
+def write(net: Any, path: Any) -> None:
+    """Write the weights of `net` as ``layers.0.weight`` and so on, its options as metadata."""
+    try:
+        from safetensors.numpy import save_file
+    except ImportError as error:
+        raise ImportError(_WITHOUT) from error
+    tensors = {f"layers.{i}.weight": np.asarray(w) for i, w in enumerate(net.weights)}
+    metadata = {
+        "format": "homfast.ReLUNetwork",
+        "negative_slope": repr(net.negative_slope),
+        "precision": net.precision,
+    }
+    save_file(tensors, str(path), metadata)
+
+
+def read(path: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """The weights and options that `write` wrote; ValueError for any other file."""
+    try:
+        from safetensors import safe_open
+    except ImportError as error:
+        raise ImportError(_WITHOUT) from error
+    try:
+        with safe_open(str(path), "numpy") as file:
+            metadata = file.metadata() or {}
+            names = set(file.keys())
+            wanted = [f"layers.{i}.weight" for i in range(len(names))]
+            if not names or names != set(wanted):
+                raise ValueError(f"path: tensors {sorted(names)} in {path}, wanted {wanted}")
+            weights = [file.get_tensor(name) for name in wanted]
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # safetensors raises its own class, and KeyError for odd dtypes
+        raise ValueError(f"path: {path} is not a safetensors file ({error})") from error
+    try:
+        slope = float(metadata.get("negative_slope", "0.0"))
+    except ValueError as error:
+        raise ValueError(f"path: negative_slope in {path} is not a number") from error
+    return weights, {
+        "negative_slope": slope,
+        "precision": metadata.get("precision", "highest"),
+    }
