@@ -12,6 +12,7 @@ _WITHOUT = "saving and loading networks needs the package safetensors; install h
 def write(net: Any, path: Any) -> None:
     """Write the weights of `net` as ``layers.0.weight`` and so on, its options as metadata."""
     try:
+        import safetensors  # noqa: F401  (its absence is what users can mend)
         from safetensors.numpy import save_file
     except ImportError as error:
         raise ImportError(_WITHOUT) from error

@@ -86,3 +86,6 @@ class Backend(Protocol):
         self, weight: Array, grad: Array, learning_rate: float, weight_decay: float
     ) -> None:
         """weight -= learning_rate (grad + weight_decay weight), in place."""
+
+    def gaussian_block(self, seed: int, stream: int, row: int, column: int, out: Array) -> None:
+        """out = the entries at (row, column) and on, to the bit as `homfast._backends.normal`."""

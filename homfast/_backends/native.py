@@ -27,6 +27,7 @@ else:
     grad_weight = _native.grad_weight
     adam_update = _native.adam_update
     sgd_update = _native.sgd_update
+    gaussian_block = _native.gaussian_block
 
 
 def is_available():

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
+from homfast._backends import normal
 from homfast._backends.layerwise import LayerwiseNetwork
 
 name = "reference"
@@ -99,3 +100,7 @@ def adam_update(weight, grad, first_moment, second_moment, coefficients):
 def sgd_update(weight, grad, learning_rate, weight_decay):
     dtype = weight.dtype.type
     weight -= dtype(learning_rate) * (grad + dtype(weight_decay) * weight)
+
+
+def gaussian_block(seed, stream, row, column, out):
+    normal.fill(seed, stream, row, column, out)

@@ -87,13 +87,14 @@ class PatchSampler:
 
     def __init__(self, images: Iterable[np.ndarray], block: int, seed: int):
         scales = [scale for image in images for scale in (image, _half(image))]
-        self._images = [scale for scale in scales if min(scale.shape) >= block]
+        scales = [scale for scale in scales if min(scale.shape) >= block]
         self._block = block
         self._random = np.random.default_rng([seed, 1])
-        self._pixels = np.concatenate([image.ravel() for image in self._images])
-        heights, self._widths = np.array([image.shape for image in self._images]).T
+        # Bytes, as a camera gives them: random access to four times as many costs cache misses.
+        self._pixels = np.concatenate([image.round().astype(np.uint8).ravel() for image in scales])
+        heights, self._widths = np.array([image.shape for image in scales]).T
         self._columns = self._widths - block + 1
-        self._starts = np.cumsum([0, *(image.size for image in self._images)])[:-1]
+        self._starts = np.cumsum([0, *(image.size for image in scales)])[:-1]
         self._positions = np.cumsum((heights - block + 1) * self._columns)
         square = np.arange(block * block).reshape(block, block)
         turned = [np.rot90(square, turns) for turns in range(4)]
@@ -109,7 +110,8 @@ class PatchSampler:
         width = self._widths[image]
         corner = self._starts[image] + row * width + column
         down = corner[:, None] + np.arange(block) * width[:, None]
-        patches = self._pixels[(down[:, :, None] + np.arange(block)).reshape(count, -1)]
+        across = (down[:, :, None] + np.arange(block)).reshape(count, -1)
+        patches = self._pixels.take(across).astype(np.float32)
         for part, symmetry in zip(np.array_split(patches, 8), self._symmetries, strict=True):
             part[...] = part[:, symmetry]
         patches -= patches.mean(axis=1, keepdims=True)
