@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-_WITHOUT = "saving and loading networks needs the package safetensors; install homfast[demo] or safetensors"
+_WITHOUT = "saving and loading networks needs the package safetensors: pip install homfast[demo]"
 
 
 def write(net: Any, path: Any) -> None:
