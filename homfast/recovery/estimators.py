@@ -15,7 +15,7 @@ import homfast
 from homfast.recovery.data import PatchSampler
 
 OFFSET = 10.0  # gray levels; measurements are scaled such that |y| is about |x|
-_PATCHES = 60_000
+_PATCHES, _CHUNK = 40_000, 2_000  # in chunks: patches of 32 x 32 are large
 _RIDGE = 1e-7  # of the mean variance; keeps ratio 1 solvable, costs less than 0.01 dB elsewhere
 
 
@@ -42,9 +42,11 @@ class Statistics:
 
     def __init__(self, operator: Any, sampler: PatchSampler):
         matrix = np.asarray(operator.to_dense(), np.float64)
-        patches = sampler.draw(_PATCHES)
-        patches *= loss_weights(operator.forward(patches))
-        self.covariance = (patches.T @ patches).astype(np.float64) / len(patches)
+        self.covariance = np.zeros((matrix.shape[1], matrix.shape[1]))
+        for _ in range(_PATCHES // _CHUNK):
+            patches = sampler.draw(_CHUNK)
+            patches *= loss_weights(operator.forward(patches))
+            self.covariance += patches.T @ patches / _PATCHES
         cross = self.covariance @ matrix.T
         variances, axes = np.linalg.eigh(matrix @ cross)
         variances = np.maximum(variances, 0) + _RIDGE * variances.mean()
@@ -73,7 +75,7 @@ class SparseEstimator:
     """
 
     _ALPHAS = (0.003, 0.01, 0.02, 0.04, 0.08)
-    _TUNING_PATCHES = 500
+    _TUNING_PIXELS = 32_000
     _SWEEPS = 300
 
     def __init__(self, operator: Any, statistics: Statistics, sampler: PatchSampler, block: int):
@@ -81,10 +83,10 @@ class SparseEstimator:
 
         units = np.eye(block * block).reshape(-1, block, block)
         cosines = idctn(units, axes=(1, 2), norm="ortho").reshape(block * block, -1)[1:]
-        deviations = np.sqrt(np.einsum("ij,jk,ik->i", cosines, statistics.covariance, cosines))
+        deviations = np.sqrt(np.sum((cosines @ statistics.covariance) * cosines, axis=1))
         self._atoms = cosines * (deviations / deviations.max())[:, None]
         self._measured_atoms = self._atoms @ np.asarray(operator.to_dense(), np.float64).T
-        patches = sampler.draw(self._TUNING_PATCHES)
+        patches = sampler.draw(self._TUNING_PIXELS // block**2)
         details = operator.forward(patches)
         errors = []
         for alpha in self._ALPHAS:

@@ -22,13 +22,13 @@ def setting(settings: Settings) -> str:
 
 def table(outcome: Outcome) -> str:
     """Quality and speed, ready to print."""
-    lines = [f"{'':26}{'PSNR':>9}{'gain':>9}{'SSIM':>9}"]
+    lines = [f"{'':26}{'PSNR':>9}{'gain':>12}{'SSIM':>9}"]
     for name in NAMES:
         gain = outcome.psnr[name] - outcome.psnr["linear"]
         # inf - inf: both are exact
         gain_text = f"{gain:+.2f} dB" if math.isfinite(gain) else ""
         lines.append(
-            f"{LABELS[name]:26}{outcome.psnr[name]:6.2f} dB{gain_text:>9}{outcome.ssim[name]:9.4f}"
+            f"{LABELS[name]:26}{outcome.psnr[name]:6.2f} dB{gain_text:>12}{outcome.ssim[name]:9.4f}"
         )
     lines.append("")
     if outcome.interrupted:
