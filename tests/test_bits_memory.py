@@ -155,9 +155,7 @@ def test_what_was_in_memory_before(native_engine, dtype, rng, shape, poison):
         if weight is not packed:
             assert_same_bits(below, wanted["grad_input"], f"grad_input {case}")
     gradient = np.empty((columns, features), dtype)
-    module.grad_weight(
-        arrays["grad"], arrays["x"], arrays["mask"], 0.0, poisoned(gradient, value)
-    )
+    module.grad_weight(arrays["grad"], arrays["x"], arrays["mask"], 0.0, poisoned(gradient, value))
     assert_same_bits(gradient, wanted["grad_weight"], f"grad_weight {case}")
 
 

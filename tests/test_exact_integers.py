@@ -100,13 +100,9 @@ def test_blocked_shapes(engine, rng, shape):
     y = homfast.linear(x, weight, backend=engine.backend)
     wide = x.astype(np.float64), weight.astype(np.float64)
     assert_same_bits(y + 0, (wide[0] @ wide[1].T).astype(dtype) + 0, f"linear {case}")
-    gradients = homfast.linear_relu_backward(
-        grad, x, weight, pack(active), backend=engine.backend
-    )
+    gradients = homfast.linear_relu_backward(grad, x, weight, pack(active), backend=engine.backend)
     passed = np.where(active, grad.astype(np.float64), 0)
-    for gradient, wanted in zip(
-        gradients, (passed @ wide[1], passed.T @ wide[0]), strict=True
-    ):
+    for gradient, wanted in zip(gradients, (passed @ wide[1], passed.T @ wide[0]), strict=True):
         assert_same_bits(gradient + 0, wanted.astype(dtype) + 0, f"gradients {case}")
 
 

@@ -4,13 +4,11 @@ Each engine runs in a process of its own, which names each case before it runs i
 is a failure with its case and not the end of the test run.
 """
 
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from processes import run_python
 
-HERE = Path(__file__).parent
 SHAPES = [(rows, features, columns)
           for rows in (1, 2, 3, 7, 17)
           for features in (1, 2, 3, 5, 8, 15, 17, 33)
@@ -21,8 +19,9 @@ SHAPES += [(40, 100, 77), (100, 300, 30), (13, 517, 8), (300, 5, 130), (64, 64, 
 @pytest.mark.skipif(sys.platform != "linux", reason="guard pages are made with Linux's mprotect")
 @pytest.mark.parametrize("edge", ["end", "start"])
 def test_nothing_outside_is_touched(engine, edge):
-    command = [sys.executable, "-X", "faulthandler", __file__, engine.backend, str(engine.target)]
-    done = subprocess.run([*command, edge], capture_output=True, text=True, timeout=200, cwd=HERE)
+    code = "from engines import Engine; import test_guard_pages\n"
+    code += f"test_guard_pages.run({engine!r}, {edge!r})"
+    done = run_python(code, timeout=200)
     last = (done.stdout.splitlines() or ["nothing"])[-1]
     assert done.returncode == 0, f"{engine} {edge}: died at {last}\n{done.stderr[-3000:]}"
     assert last == "done"
@@ -35,6 +34,7 @@ def run(engine, edge):
 
     import homfast
 
+    engine.use()
     rng = np.random.default_rng(3)
     largest = max(max(m * k, n * k, m * n) for m, k, n in SHAPES) * 8
     spaces = {name: Guarded(largest) for name in ("x", "weight", "grad", "mask", "out", "bits")}
@@ -81,8 +81,36 @@ def run(engine, edge):
             out = place("out", np.zeros((columns, features), dtype))
             module.grad_weight(grad, x, mask, 0.0, out)
             check("out", out, passed.T @ x.astype(np.int64))
+            run_network(module, place, check, x, weight, np)
             run_updates(module, place, check, dtype, columns, features, np)
     print("done")
+
+
+def run_network(module, place, check, x, weight, np):
+    """x weight^T and back through weight: one hidden layer, every array at the edge."""
+    from oracles import integers, pack
+
+    layers = [module.pack_weight(weight), module.pack_weight(np.ascontiguousarray(weight.T))]
+    network, (rows, columns) = module.pack_network(layers, 0.0), (len(x), len(weight))
+    wide = weight.astype(np.int64)
+    z = x.astype(np.int64) @ wide.T
+    hidden = place("grad", np.zeros((rows, columns), x.dtype))
+    mask = place("mask", np.zeros((rows, (columns + 7) // 8), np.uint8))
+    for masks, inner in (([], []), ([mask], [hidden])):
+        out = place("out", np.zeros_like(x))
+        network.forward(x, masks, inner, out)
+        check("out", out, np.maximum(z, 0) @ wide)
+    check("mask", mask, pack(z > 0))
+    check("grad", hidden, np.maximum(z, 0))
+    y = network.plain(x)
+    assert y is None or np.array_equal(y, np.maximum(z, 0) @ wide)
+    v = place("bits", integers(np.random.default_rng(1), x.shape, x.dtype))
+    for call, name in ((network.forward_masked, "forward_masked"), (network.adjoint, "adjoint")):
+        out = place("out", np.zeros_like(x))
+        call(v, [mask], out)
+        wanted = np.where(z > 0, v.astype(np.int64) @ wide.T, 0) @ wide
+        assert np.array_equal(out, wanted), name
+        check("out", out, wanted)
 
 
 def run_updates(module, place, check, dtype, columns, features, np):
@@ -108,16 +136,5 @@ def test_the_guard_traps():
             f"print(ctypes.string_at(a.ctypes.data + {0 if edge == 'start' else 96}, 4))\n"
             f"ctypes.string_at(a.ctypes.data + {beyond if edge == 'start' else 96 + beyond}, 1)\n"
         )
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=HERE)
+        done = run_python(code)
         assert done.stdout.startswith("b'") and done.returncode < 0, f"{edge}: {done}"
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(HERE))
-    from engines import Engine
-
-    backend, target, side = sys.argv[1:]
-    chosen = Engine(backend, None if target == "None" else target)
-    chosen.use()
-    run(chosen, side)

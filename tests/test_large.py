@@ -74,16 +74,27 @@ def test_gradients(native_engine, large):
     assert np.array_equal(gradient[0], wanted), f"{native_engine} grad_weight"
 
 
-def test_rows_far_apart(engine, large):
-    """A stride of more than 2^31 elements."""
-    flat = large.reshape(-1)
-    far = (1 << 31) // 8 * 8
-    x = np.lib.stride_tricks.as_strided(flat, (2, 9), (4 * far, 4))
-    wanted = [[1 + 2], [6 + 2]]  # the rows of EDGES[0] and EDGES[5]
-    y = homfast.linear(x, np.ones((1, 9), np.float32), backend=engine.backend)
-    assert np.array_equal(y, wanted), f"{engine}: {y}"
-    y = homfast.linear(x[::-1], np.ones((1, 9), np.float32), backend=engine.backend)
-    assert np.array_equal(y, wanted[::-1]), f"{engine} reversed: {y}"
+@pytest.mark.parametrize("invariant", [False, True])
+def test_rows_far_apart(native_engine, large, invariant):
+    """A stride of more than 2^31 elements, in each operand, on the way for small batches or not."""
+    homfast.set_batch_invariant(invariant)
+    x = np.lib.stride_tricks.as_strided(large, (2, 9), (4 << 31, 4))
+    ones = np.ones((1, 9), np.float32)
+    wanted = np.float32([[1 + 2], [6 + 2]])  # the rows of EDGES[0] and EDGES[5]
+    for rows, values in ((x, wanted), (x[::-1], wanted[::-1])):
+        case = f"{native_engine} invariant={invariant} strides={rows.strides}"
+        assert np.array_equal(homfast.linear(rows, ones, backend="native"), values), case
+        assert np.array_equal(homfast.linear(ones, rows, backend="native"), values.T), case
+        grad = np.float32([[1], [10]])
+        _, gradient = homfast.linear_relu_backward(grad, rows, None, None, backend="native")
+        assert np.array_equal(gradient, grad.T @ rows), case
+        below, _ = homfast.linear_relu_backward(grad.T, None, rows, None, backend="native")
+        assert np.array_equal(below, grad.T @ rows), case
+        out = np.lib.stride_tricks.as_strided(large[3:], (2, 1), (4 << 31, 4))
+        assert not out.any()
+        homfast.linear(rows, ones, out=out, backend="native")
+        assert np.array_equal(out, values), f"out {case}"
+        out[...] = 0
 
 
 def test_more_features_than_2_31(native_engine, large):

@@ -50,8 +50,7 @@ def assert_same(first, second, when):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_import_and_calls_leave_the_process_as_it_was():
     code = STATE.format(tests=str(__import__("pathlib").Path(__file__).parent)) + (
-        "before = state()\nimport homfast\nafter = state()\n"
-        "assert_same(before, after, 'import')\n"
+        "before = state()\nimport homfast\nafter = state()\nassert_same(before, after, 'import')\n"
     )
     code += WORK + "work()\nassert_same(after, state(), 'calls')\n"
     for target in [name for name, how in targets().items() if how == "available"]:

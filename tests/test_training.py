@@ -155,7 +155,7 @@ def test_it_learns(engine, dtype):
 
 
 def test_loss_is_the_mean_over_all_elements(engine, net, dtype):
-    (x, target), = batches(dtype, 1)
+    ((x, target),) = batches(dtype, 1)
     wanted = np.mean((net(x).astype(np.float64) - target) ** 2)
     loss = homfast.fit(net, [(x, target)], learning_rate=0.0).loss[0]
     assert loss == pytest.approx(wanted, rel=1e-6 if dtype == np.float32 else 1e-14)
@@ -184,7 +184,7 @@ def test_batches_of_changing_size_and_leading_axes(engine, net, dtype):
 
 
 def test_batches_are_not_written_to(engine, net, dtype):
-    (x, target), = batches(dtype, 1)
+    ((x, target),) = batches(dtype, 1)
     kept = x.copy(), target.copy()
     x.flags.writeable = target.flags.writeable = False
     homfast.fit(net, [(x, target)] * 3, learning_rate=1e-2)

@@ -79,4 +79,10 @@ struct AdamCoefficients {
   double step_size, beta1, beta2, epsilon, root_correction, weight_decay, decay_factor;
 };
 
+// A block of a seeded matrix: its entry (0, 0) is the one at (row, column).
+struct SeededBlock {
+  std::uint64_t seed, row, column;
+  std::uint32_t stream;  // the last word of each counter, which tells kinds of entries apart
+};
+
 }  // namespace homfast

@@ -34,6 +34,12 @@ struct Simd<double> {
   static constexpr int l1_bytes = 28 * 1024;
 };
 
+template <>
+struct Simd<std::uint64_t> {
+  using vector = __m256i;
+  static constexpr int lanes = 4;
+};
+
 // A window into this, n lanes before its middle, has the first n lanes set.
 alignas(32) constexpr std::int32_t lane_window[16] = {-1, -1, -1, -1, -1, -1, -1, -1,
                                                       0,  0,  0,  0,  0,  0,  0,  0};
@@ -162,6 +168,19 @@ HF_INLINE void transpose(__m256d (&r)[4]) {
   r[2] = _mm256_permute2f128_pd(t0, t2, 0x31);
   r[3] = _mm256_permute2f128_pd(t1, t3, 0x31);
 }
+
+HF_INLINE __m256i load(const std::uint64_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+HF_INLINE void store(std::uint64_t* p, __m256i v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
+}
+HF_INLINE __m256i broadcast(std::uint64_t x) {
+  return _mm256_set1_epi64x(static_cast<long long>(x));
+}
+HF_INLINE __m256i exclusive_or(__m256i a, __m256i b) { return _mm256_xor_si256(a, b); }
+HF_INLINE __m256i mul_low_halves(__m256i a, __m256i b) { return _mm256_mul_epu32(a, b); }
+HF_INLINE __m256i high_half(__m256i a) { return _mm256_srli_epi64(a, 32); }
 
 HF_INLINE void prefetch_write(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);

@@ -37,6 +37,12 @@ struct Simd<double> {
   static constexpr int l1_bytes = 40 * 1024;
 };
 
+template <>
+struct Simd<std::uint64_t> {
+  using vector = __m512i;
+  static constexpr int lanes = 8;
+};
+
 HF_INLINE __mmask16 first_lanes(const float*, int n) {
   return static_cast<__mmask16>((1u << n) - 1u);
 }
@@ -155,6 +161,15 @@ HF_INLINE void transpose(__m512d (&r)[8]) {
     r[6 + c] = _mm512_shuffle_f64x2(high01, high23, 0xDD);
   }
 }
+
+HF_INLINE __m512i load(const std::uint64_t* p) { return _mm512_loadu_si512(p); }
+HF_INLINE void store(std::uint64_t* p, __m512i v) { _mm512_storeu_si512(p, v); }
+HF_INLINE __m512i broadcast(std::uint64_t x) {
+  return _mm512_set1_epi64(static_cast<long long>(x));
+}
+HF_INLINE __m512i exclusive_or(__m512i a, __m512i b) { return _mm512_xor_si512(a, b); }
+HF_INLINE __m512i mul_low_halves(__m512i a, __m512i b) { return _mm512_mul_epu32(a, b); }
+HF_INLINE __m512i high_half(__m512i a) { return _mm512_srli_epi64(a, 32); }
 
 HF_INLINE void prefetch_write(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);

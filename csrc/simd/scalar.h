@@ -36,6 +36,13 @@ struct Simd<double> {
   static constexpr int l1_bytes = 28 * 1024;
 };
 
+// One word a lane: SSE's product of halves has no name in the compiler's vector extension.
+template <>
+struct Simd<std::uint64_t> {
+  using vector = std::uint64_t;
+  static constexpr int lanes = 1;
+};
+
 HF_INLINE f32x4 load(const float* p) {
   f32x4 v;
   __builtin_memcpy(&v, p, sizeof v);
@@ -135,6 +142,15 @@ HF_INLINE void transpose(f64x2 (&r)[2]) {
   r[1] = f64x2{r[0][1], r[1][1]};
   r[0] = a;
 }
+
+HF_INLINE std::uint64_t load(const std::uint64_t* p) { return *p; }
+HF_INLINE void store(std::uint64_t* p, std::uint64_t v) { *p = v; }
+HF_INLINE std::uint64_t broadcast(std::uint64_t x) { return x; }
+HF_INLINE std::uint64_t exclusive_or(std::uint64_t a, std::uint64_t b) { return a ^ b; }
+HF_INLINE std::uint64_t mul_low_halves(std::uint64_t a, std::uint64_t b) {
+  return (a & 0xffffffffu) * (b & 0xffffffffu);
+}
+HF_INLINE std::uint64_t high_half(std::uint64_t a) { return a >> 32; }
 
 HF_INLINE void prefetch_write(const void* p) { __builtin_prefetch(p, 1); }
 

@@ -36,12 +36,13 @@ class Gaussian(SeededMatrix):
     Notes
     -----
     An unscaled entry is a pure function of (seed, row, column, dtype), the same on every machine
-    and backend; `homfast.measure.normal` specifies it. So operators are nested: whatever m and n,
+    and backend; `homfast._backends.normal` specifies it. So operators are nested: whatever m and n,
     unscaled rows and columns of one seed agree where they overlap. The results of products are the
     same, to the bit, stored or not, on every backend but `reference`.
 
-    On the fly, time goes into making m n entries a product, tens of nanoseconds each in NumPy. That
-    pays with many rows a call, or where the matrix would not fit.
+    On the fly, time goes into making m n entries a product: nanoseconds each on `native` (2 in
+    float32, 4 in float64 with AVX2 on one thread), tens of them on `reference`. That pays with many
+    rows a call, or where the matrix would not fit.
 
     Examples
     --------
