@@ -29,6 +29,14 @@ struct PlainArray {
   bool contiguous() const { return proxy->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_; }
   index_t cols() const { return proxy->dimensions[proxy->nd - 1]; }
 
+  bool same_leading_axes(const PlainArray& other) const {
+    if (proxy->nd != other.proxy->nd) return false;
+    for (int axis = 0; axis + 1 < proxy->nd; ++axis) {
+      if (proxy->dimensions[axis] != other.proxy->dimensions[axis]) return false;
+    }
+    return true;
+  }
+
   // As rows; false if that needs a copy.
   template <class T>
   bool rows(MatrixView<const T>& view) const {

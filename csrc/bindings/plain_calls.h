@@ -34,14 +34,14 @@ py::object plain_forward(const PlainArray& x, const PlainArray& weight, bool rel
   return std::move(out);
 }
 
-// A plain mask for (rows, features); false if it is not.
-inline bool plain_mask(const py::object& mask, index_t rows, index_t features, MaskView& view) {
+// A plain mask for the units of `grad`; false if it is not one.
+inline bool plain_mask(const py::object& mask, const PlainArray& grad, MaskView& view) {
   if (mask.is_none()) return true;
   const PlainArray plain(mask);
   MatrixView<const std::uint8_t> bytes;
   if (!plain.proxy || plain.type != py::detail::npy_api::NPY_UBYTE_) return false;
+  if (!plain.same_leading_axes(grad) || plain.cols() != (grad.cols() + 7) / 8) return false;
   if (!plain.rows<std::uint8_t>(bytes)) return false;
-  if (bytes.rows != rows || bytes.cols != (features + 7) / 8) return false;
   view = {const_cast<std::uint8_t*>(bytes.data), bytes.rows, bytes.cols, bytes.row_stride};
   return true;
 }
@@ -52,7 +52,7 @@ py::object plain_backward(const PlainArray& grad, const py::object& x, const py:
                         const py::object& mask, double slope) {
   MatrixView<const T> g, rows, w;
   MaskView bits;
-  if (!grad.rows<T>(g) || !plain_mask(mask, g.rows, g.cols, bits)) return py::none();
+  if (!grad.rows<T>(g) || !plain_mask(mask, grad, bits)) return py::none();
   const bool wants_input = !weight.is_none(), wants_weight = !x.is_none();
   py::object grad_input = py::none(), grad_weight = py::none();
   MatrixView<T> input_target, weight_target;
@@ -65,11 +65,8 @@ py::object plain_backward(const PlainArray& grad, const py::object& x, const py:
   }
   if (wants_weight) {
     const PlainArray plain(x);
-    if (!plain.proxy || plain.type != grad.type || plain.proxy->nd != grad.proxy->nd) {
+    if (!plain.proxy || plain.type != grad.type || !plain.same_leading_axes(grad)) {
       return py::none();
-    }
-    for (int axis = 0; axis + 1 < grad.proxy->nd; ++axis) {
-      if (plain.proxy->dimensions[axis] != grad.proxy->dimensions[axis]) return py::none();
     }
     if (!plain.rows<T>(rows) || (wants_input && rows.cols != w.cols)) return py::none();
     py::array out(py::dtype::of<T>(), std::vector<py::ssize_t>{g.cols, rows.cols});

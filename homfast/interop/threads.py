@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
+_VARIABLE = "KMP_DUPLICATE_LIB_OK"
+
 
 def register() -> bool:
     """Make ``threadpoolctl.threadpool_limits`` govern the native kernels; False without it."""
+    had = _VARIABLE in os.environ
     try:
         import threadpoolctl
     except ImportError:
         return False
+    # threadpoolctl sets it as it is imported; our import leaves the environment as it was.
+    if not had:
+        os.environ.pop(_VARIABLE, None)
 
     class HomfastController(threadpoolctl.LibController):
         user_api = "homfast"
