@@ -93,6 +93,13 @@ def native_extension():
     sources = [str(CSRC / "targets" / f"{name}.cpp") for name in targets] + sources
 
     class BuildExtension(build_ext):
+        def finalize_options(self):
+            super().finalize_options()
+            # The objects of an editable install stay in the checkout: the next build compiles only
+            # what changed, and tests look at them.
+            if self.editable_mode:
+                self.build_temp = str(ROOT / "build" / "temp-editable")
+
         def build_extensions(self):
             compile_one = self.compiler._compile
 
