@@ -135,6 +135,33 @@ def check_slope(negative_slope: Any) -> float:
     return slope
 
 
+def check_seed(seed: Any) -> int:
+    """``seed`` as an integer that fits 64 bits."""
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"seed: got {seed!r}, wanted an integer, 0 <= seed < 2**64")
+    if not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed: got {seed}, wanted 0 <= seed < 2**64")
+    return int(seed)
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """``value`` as True or False; TypeError for what is neither."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: got {value!r}, wanted True or False")
+    return bool(value)
+
+
+def check_float_dtype(dtype: Any) -> np.dtype:
+    """``dtype`` as one of those that kernels take."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if dtype is None or found not in FLOATS:
+        raise TypeError(f"dtype: got {dtype!r}, wanted float32 or float64")
+    return found
+
+
 def as_rows(array: np.ndarray) -> np.ndarray:
     """(..., features) as (rows, features) with a contiguous last axis.
 

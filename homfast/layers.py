@@ -92,6 +92,8 @@ def linear_relu(
     slope = negative_slope
     if type(slope) is not float or slope != 0.0:
         slope = _arrays.check_slope(negative_slope)
+    if return_mask is not True and return_mask is not False:
+        return_mask = _arrays.check_flag(return_mask, "return_mask")
     if out is None and precision is None and backend is None:
         result = _backends.short_way(x, weight, True, slope, return_mask)
         if result is not None:

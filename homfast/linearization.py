@@ -37,6 +37,13 @@ class Linearization:
         output = output.reshape(*self._batch, net.widths[-1])
         self.output = _arrays.result_like(output, x)
 
+    def __call__(self, v: Any) -> Any:
+        """`forward`."""
+        return self.forward(v)
+
+    def __repr__(self) -> str:
+        return f"Linearization(shape={self.shape}, dtype={self._net.dtype})"
+
     @property
     def shape(self) -> tuple[int, ...]:
         """(..., out_features, in_features)."""

@@ -89,11 +89,9 @@ class ReLUNetwork:
         He, Zhang, Ren, Sun, arXiv 1502.01852. The last layer is linear and keeps the variance.
         """
         widths = _checked_widths(widths)
-        dtype = np.dtype(dtype)
-        if dtype not in _arrays.FLOATS:
-            raise TypeError(f"dtype: got {dtype}, wanted float32 or float64")
+        dtype = _arrays.check_float_dtype(dtype)
         slope = _arrays.check_slope(options.get("negative_slope", 0.0))
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(_arrays.check_seed(seed))
         weights = []
         for layer in range(len(widths) - 1):
             fan_in, fan_out = widths[layer], widths[layer + 1]
@@ -106,7 +104,7 @@ class ReLUNetwork:
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
-        """Read-only views of the weights, first layer first."""
+        """Read-only views of the weights, first layer first; what `fit` writes shows in them."""
         views = tuple(w.view() for w in self._weights)
         for view in views:
             view.flags.writeable = False
@@ -135,6 +133,11 @@ class ReLUNetwork:
     def __repr__(self) -> str:
         slope = f", negative_slope={self._negative_slope}" if self._negative_slope else ""
         return f"ReLUNetwork(widths={self.widths}, dtype={self.dtype}{slope})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy: the weights and options, packed anew."""
+        options = (self._negative_slope, self._precision, self._backend_name)
+        return _rebuild, ([np.array(w) for w in self._weights], *options)
 
     def set_weights(self, weights: Iterable[Any]) -> None:
         """Replace the weights by others of the same shapes and dtype; they are copied.
@@ -382,6 +385,12 @@ class _Record:
         self.inputs: list[np.ndarray] = []
         self.masks: list[np.ndarray] = []
         self.output: np.ndarray = np.empty((0, 0))
+
+
+def _rebuild(
+    weights: list[np.ndarray], negative_slope: float, precision: str, backend: str | None
+) -> ReLUNetwork:
+    return ReLUNetwork(weights, negative_slope=negative_slope, precision=precision, backend=backend)
 
 
 def _checked_weights(weights: Iterable[Any]) -> list[np.ndarray]:

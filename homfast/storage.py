@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
 _WITHOUT = "saving and loading networks needs the package safetensors: pip install homfast[demo]"
+
+
+def checked_path(path: Any) -> str:
+    """`path` as a string; TypeError for what is no path."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path: got {type(path).__name__}, wanted a string or a path")
+    return os.fspath(path)
 
 
 def write(net: Any, path: Any) -> None:
@@ -16,13 +24,16 @@ def write(net: Any, path: Any) -> None:
         from safetensors.numpy import save_file
     except ImportError as error:
         raise ImportError(_WITHOUT) from error
+    target = checked_path(path)
+    if not os.path.isdir(os.path.dirname(os.path.abspath(target))):
+        raise FileNotFoundError(f"path: the folder of {target!r} does not exist")
     tensors = {f"layers.{i}.weight": np.asarray(w) for i, w in enumerate(net.weights)}
     metadata = {
         "format": "homfast.ReLUNetwork",
         "negative_slope": repr(net.negative_slope),
         "precision": net.precision,
     }
-    save_file(tensors, str(path), metadata)
+    save_file(tensors, target, metadata)
 
 
 def read(path: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
@@ -31,8 +42,11 @@ def read(path: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
         from safetensors import safe_open
     except ImportError as error:
         raise ImportError(_WITHOUT) from error
+    source = checked_path(path)
+    if os.path.isdir(source):
+        raise IsADirectoryError(f"path: {source!r} is a folder, wanted a file")
     try:
-        with safe_open(str(path), "numpy") as file:
+        with safe_open(source, "numpy") as file:
             metadata = file.metadata() or {}
             names = set(file.keys())
             wanted = [f"layers.{i}.weight" for i in range(len(names))]

@@ -193,7 +193,8 @@ def _check_arguments(net: Any, batches: Any, steps: Any, optimizer: Any, weight_
         raise TypeError(f"net: got {type(net).__name__}, wanted a homfast.ReLUNetwork")
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer: got {optimizer!r}, wanted one of {', '.join(_OPTIMIZERS)}")
-    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
+    whole = isinstance(steps, (int, np.integer)) and not isinstance(steps, bool)
+    if steps is not None and (not whole or steps < 0):
         raise ValueError(f"steps: got {steps!r}, wanted None or an integer >= 0")
     if not isinstance(batches, Iterable):
         raise TypeError(
@@ -207,7 +208,10 @@ def _check_arguments(net: Any, batches: Any, steps: Any, optimizer: Any, weight_
 
 def _check_state(state: Any, net: ReLUNetwork, optimizer: str) -> None:
     if not isinstance(state, dict) or "step" not in state:
-        raise TypeError("optimizer_state: wanted history.optimizer_state of an earlier run")
+        raise TypeError(
+            f"optimizer_state: got {type(state).__name__} {list(state) if state else ''}, wanted "
+            "history.optimizer_state of an earlier run"
+        )
     if state.get("optimizer") != optimizer:
         raise ValueError(
             f"optimizer_state: is that of {state.get('optimizer')!r}, wanted {optimizer!r}"
@@ -224,7 +228,10 @@ def _check_batch(net: ReLUNetwork, batch: Any) -> tuple[np.ndarray, np.ndarray]:
     try:
         inputs, target = batch
     except (TypeError, ValueError):
-        raise TypeError("batches: wanted pairs (input, target) of arrays") from None
+        raise TypeError(
+            f"batches: one of them is {type(batch).__name__}, wanted pairs (input, target) of "
+            "arrays; for one batch pass [(input, target)]"
+        ) from None
     checked = net._check(inputs, "input", net.widths[0])
     wanted = net._check(target, "target", net.widths[-1])
     if checked.shape[:-1] != wanted.shape[:-1]:

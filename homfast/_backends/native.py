@@ -10,7 +10,10 @@ try:
     import homfast._native as _native
 except ImportError as error:  # built with HOMFAST_NATIVE=0, or not built
     _native = None  # type: ignore[assignment]
-    _reason = f"the extension homfast._native is not installed ({error})"
+    _reason = (
+        f"the extension homfast._native is not installed ({error}): homfast was installed with "
+        "HOMFAST_NATIVE=0; install it again without"
+    )
 else:
     _reason = ""
     from homfast.interop import threads

@@ -45,6 +45,9 @@ def run(args: argparse.Namespace) -> int:
     except WrongResult as error:
         print(f"homfast bench: stopped at a wrong result: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"homfast bench: --shapes: too large for this machine: {error}", file=sys.stderr)
+        return 2
 
 
 class _Plan:
@@ -54,13 +57,14 @@ class _Plan:
         from homfast._backends import automatic
         from homfast.bench import peers, roofline, threads
         from homfast.bench.compare import Settings
+        from homfast.bench.machine import target
 
         self.kind: Any = importlib.import_module(f"homfast.bench.{args.kind}")
         self.args = args
         self.cases = [self.kind.parse(s) for s in args.shapes] if args.shapes else self.kind.CASES
         self.threads = args.threads if args.threads is not None else threads.default_threads()
-        if self.threads < 1:
-            raise ValueError(f"--threads: got {self.threads}, wanted at least 1")
+        if not 1 <= self.threads <= 4096:
+            raise ValueError(f"--threads: got {self.threads}, wanted 1 to 4096")
         rounds = args.rounds if args.rounds is not None else Settings().rounds
         if rounds < 3:
             raise ValueError(f"--rounds: got {rounds}, wanted at least 3 for a median")
@@ -75,6 +79,7 @@ class _Plan:
         if args.plot:
             roofline.figure_class()
         automatic()  # complains of HOMFAST_BACKEND
+        target()  # and of HOMFAST_TARGET
         self.target_before = _set_target(args.target)
 
     def run(self) -> int:

@@ -72,9 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command is None or error.name is None or error.name.partition(".")[0] == "homfast":
             raise
         return _complain(name, f"{error}; pip install homfast[{COMMANDS[command].extra}]")
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            _silence_output()
+            return _complain(name, str(error))
         # The reader has gone (homfast info | head -1). Standard output must not be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_output()
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -101,6 +104,11 @@ def _run(arguments: list[str], command: str | None) -> int:
     if run is None:
         parser.error(f"the command comes first: homfast {args.command} ...")
     return run(args)
+
+
+def _silence_output() -> None:
+    """What standard output still holds can no longer be written, and is not tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(name: str, message: str) -> int:

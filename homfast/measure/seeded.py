@@ -41,7 +41,7 @@ class SeededMatrix(Operator):
         rows = _check_size(m, "m", (1 << 63) - 1)
         columns = _check_size(n, "n", _COUNTERS * (16 // dtype.itemsize))
         super().__init__((rows, columns), dtype)
-        self._seed = _check_seed(seed)
+        self._seed = _arrays.check_seed(seed)
         self._normalize = _check_flag(normalize, "normalize")
         self._store = _check_store(store)
         self._m = rows  # of the operator these rows are part of, which sets the scale
@@ -216,14 +216,6 @@ def _check_size(value: Any, name: str, largest: int) -> int:
     if not 1 <= value <= largest:
         raise ValueError(f"{name}: got {value}, wanted 1 <= {name} <= {largest}")
     return int(value)
-
-
-def _check_seed(seed: Any) -> int:
-    if not _is_integer(seed):
-        raise TypeError(f"seed: got {seed!r}, wanted an integer, 0 <= seed < 2**64")
-    if not 0 <= seed < 1 << 64:
-        raise ValueError(f"seed: got {seed}, wanted 0 <= seed < 2**64")
-    return int(seed)
 
 
 def _check_dtype(dtype: Any) -> np.dtype:
