@@ -51,7 +51,10 @@ def set_batch_invariant(enabled: bool) -> None:
 
 
 def set_target(name: str | None) -> None:
-    """Choose the instruction set of the native kernels; None returns to the best one.
+    """Choose the instruction set of the native kernels; None returns to the default.
+
+    Networks and operators pack their weights again at the next call: not to be called while other
+    threads compute with them.
 
     Raises
     ------

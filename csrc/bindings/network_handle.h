@@ -59,7 +59,7 @@ class NetworkHandle {
       for (std::size_t i = 0; i < steps.size(); ++i) {
         steps[i].panels = weights[steps.size() - 1 - i].packed->backward_panels(here);
       }
-      run_chain<T>(rows, steps, static_cast<T>(slope_), target);
+      run_chain<T>(rows, steps, static_cast<T>(slope_), target, here);
     });
   }
 
@@ -101,7 +101,7 @@ class NetworkHandle {
     for (std::size_t i = 0; i < steps.size(); ++i) {
       steps[i].panels = weights[i].packed->forward_panels(here);
     }
-    run_chain<T>(x, steps, static_cast<T>(slope_), out);
+    run_chain<T>(x, steps, static_cast<T>(slope_), out, here);
   }
 
   void run(const py::array& x, const std::vector<py::array>& masks,

@@ -78,7 +78,7 @@ void run_rows(MatrixView<const T> x, const std::vector<ChainStep<T>>& steps, T s
 
 template <class T>
 void run_chain(MatrixView<const T> x, const std::vector<ChainStep<T>>& steps, T slope,
-               MatrixView<T> out) {
+               MatrixView<T> out, const Target& here) {
   if (x.rows == 0) return;
   double work = 0;
   index_t widest = 0;
@@ -86,7 +86,6 @@ void run_chain(MatrixView<const T> x, const std::vector<ChainStep<T>>& steps, T 
     work += static_cast<double>(step.in_features) * static_cast<double>(step.out_features);
     widest = std::max(widest, step.out_features);
   }
-  const Target& here = target();
   const KernelTable<T>& table = kernels<T>(here);
   const index_t threads = threads_for(work * static_cast<double>(x.rows));
 
@@ -128,8 +127,8 @@ void run_chain(MatrixView<const T> x, const std::vector<ChainStep<T>>& steps, T 
 }
 
 template void run_chain<float>(MatrixView<const float>, const std::vector<ChainStep<float>>&, float,
-                               MatrixView<float>);
+                               MatrixView<float>, const Target&);
 template void run_chain<double>(MatrixView<const double>, const std::vector<ChainStep<double>>&,
-                                double, MatrixView<double>);
+                                double, MatrixView<double>, const Target&);
 
 }  // namespace homfast

@@ -19,9 +19,9 @@ struct ChainStep {
 };
 
 // out = the chain applied to each row of x; the last step writes to out. The bits of a row do not
-// depend on the others, nor on how the batch is cut.
+// depend on the others, nor on how the batch is cut. `target` is the one the panels were packed for.
 template <class T>
 void run_chain(MatrixView<const T> x, const std::vector<ChainStep<T>>& steps, T slope,
-               MatrixView<T> out);
+               MatrixView<T> out, const Target& target);
 
 }  // namespace homfast
