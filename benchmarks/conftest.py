@@ -8,8 +8,6 @@ compared by ``homfast bench``, which lets them take turns.
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from homfast._backends import automatic
@@ -60,7 +58,7 @@ def measure(benchmark, request, same_threads):
         }
         call = contender.call if contender.run is None else lambda: contender.run(1)
         if not quick:
-            time.sleep(interleaved.PAUSE)  # the pools of the check before spin no longer
+            interleaved.wait_until_quiet(interleaved.PAUSE)  # the pools of the check before
         with contender.context():
             benchmark(call)
         if quick:

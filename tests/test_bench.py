@@ -37,7 +37,9 @@ class Clock:
         return Contender(name, call)
 
     def measure(self, contenders, **options):
-        return interleaved.measure(contenders, clock=self.read, sleep=self.sleep, **options)
+        return interleaved.measure(
+            contenders, clock=self.read, sleep=self.sleep, used=lambda: 0.0, **options
+        )
 
 
 def test_median_over_rounds_is_seconds_a_call():
@@ -72,7 +74,20 @@ def test_a_pause_comes_before_each_burst_and_each_peak():
     assert len(found.peaks) == 4
     for before, entry in itertools.pairwise(clock.log):
         if entry[0] == "peak" or (entry[0] in "abc" and before[0] != entry[0]):
-            assert before == ("pause", 0.06)
+            assert before[0] == "pause"
+
+
+def test_a_pause_lasts_until_no_thread_of_the_process_runs():
+    slept = []
+    used = itertools.chain([0.0, 0.01, 0.01, 0.02, 0.02], itertools.repeat(0.0205))
+    interleaved.wait_until_quiet(0.06, slept.append, functools.partial(next, used))
+    assert slept == [0.06, 0.01, 0.01, 0.01]
+    busy = itertools.count()
+    slept.clear()
+    interleaved.wait_until_quiet(0.06, slept.append, functools.partial(next, busy))
+    assert len(slept) == 101  # somebody never stops: measured all the same
+    interleaved.wait_until_quiet(0.0, slept.append)
+    assert len(slept) == 101
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])

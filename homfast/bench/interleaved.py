@@ -1,10 +1,12 @@
 """The measuring loop: contenders take turns in one process, and medians are kept.
 
 In each round every contender runs one burst of calls. Three things spoil such comparisons and are
-met here. Idle thread pools spin (libgomp and OpenBLAS for tens of milliseconds) and take the cores
-from whoever runs next: a pause precedes each burst. The clock of the processor drifts by a fifth:
-bursts are short, the order rotates and reverses between the rounds, and the peak is measured in
-every round. One slow burst is an accident of the machine: the median over the rounds is kept.
+met here. Idle thread pools spin (libgomp and OpenBLAS for tens of milliseconds, one OpenBLAS for
+more than 60, beside which a product took twice as long) and take the cores from whoever runs next:
+a pause precedes each burst and lasts until the process uses no processor time. The clock of the
+processor drifts by a fifth: bursts are short, the order rotates and reverses between the rounds,
+and the peak is measured in every round. One slow burst is an accident of the machine: the median
+over the rounds is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
-PAUSE = 0.06  # seconds before each burst
+PAUSE = 0.06  # seconds before each burst, at least
+_LOOK = 0.01  # seconds of sleep in which a process that is quiet uses less than a tenth
+_LOOKS = 100
 BURST = 0.03  # seconds a burst lasts, if a call is not longer
 ROUNDS = 9
 _LEAST_ROUNDS = 3  # a median of fewer is none
@@ -121,6 +125,30 @@ def calibrate(
             count *= 4 if elapsed < burst / 8 else 2
 
 
+def wait_until_quiet(
+    pause: float,
+    sleep: Callable[[float], None] = time.sleep,
+    used: Callable[[], float] = time.process_time,
+) -> None:
+    """Sleep `pause` seconds, and on until no thread of the process runs, a second at most.
+
+    Parameters
+    ----------
+    pause : float
+        Seconds; 0 returns at once.
+    sleep, used : callable
+        The tests put their own here; ``used()`` is the processor time of all threads.
+    """
+    if pause <= 0:
+        return
+    sleep(pause)
+    for _ in range(_LOOKS):
+        before = used()
+        sleep(_LOOK)
+        if used() - before < _LOOK / 10:
+            return
+
+
 def measure(
     contenders: Sequence[Contender],
     *,
@@ -131,6 +159,7 @@ def measure(
     between: Callable[[], float | None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
+    used: Callable[[], float] = time.process_time,
 ) -> Measured:
     """Time the contenders in turns.
 
@@ -141,13 +170,13 @@ def measure(
     rounds : int
         How many bursts each runs, at least 3.
     burst, pause : float
-        Seconds a burst takes, and seconds of silence before it.
+        Seconds a burst takes, and the least seconds of silence before it.
     deadline : float, optional
         A reading of `clock` after which no round starts, except that three are always run.
     between : callable, optional
         Run after a pause at the end of each round; measures the peak.
-    clock, sleep : callable
-        The tests put their own here.
+    clock, sleep, used : callable
+        The tests put their own here; see `wait_until_quiet`.
 
     Returns
     -------
@@ -162,7 +191,7 @@ def measure(
         raise ValueError(f"contenders: got the names {names}, wanted each once")
     found = Measured({name: [] for name in names})
     for contender in contenders:
-        sleep(pause)
+        wait_until_quiet(pause, sleep, used)
         found.counts[contender.name] = calibrate(contender, burst, clock)
     with _no_garbage_collection():
         for number in range(rounds):
@@ -170,11 +199,11 @@ def measure(
                 break
             for index in turn_order(len(contenders), number):
                 contender = contenders[index]
-                sleep(pause)
+                wait_until_quiet(pause, sleep, used)
                 seconds = _burst(contender, found.counts[contender.name], clock)
                 found.bursts[contender.name].append(seconds)
             if between is not None:
-                sleep(pause)
+                wait_until_quiet(pause, sleep, used)
                 peak = between()
                 if peak is not None:
                     found.peaks.append(peak)
