@@ -26,6 +26,30 @@ class PackedNetwork:
     def forward_masked(self, v: Array, masks: Sequence[Array], out: Array) -> None: ...
     def adjoint(self, u: Array, masks: Sequence[Array], out: Array) -> None: ...
 
+class NetworkTrace:
+    """What a forward pass kept."""
+
+    def pull_back(
+        self, grad_output: Any, input_needed: bool
+    ) -> tuple[Array | None, list[Array]] | None: ...
+
+class NetworkTraining:
+    """Passes over a network that keep something, and steps that change its weights."""
+
+    def __init__(self, network: PackedNetwork) -> None: ...
+    def trace(self, x: Any) -> tuple[Array, NetworkTrace] | None: ...
+    def jvp(self, x: Any, v: Any) -> tuple[Array, Array] | None: ...
+    def fit_step(
+        self,
+        x: Array,
+        target: Array,
+        adam: Sequence[float],
+        learning_rate: float,
+        weight_decay: float,
+        first_moments: Sequence[Array],
+        second_moments: Sequence[Array],
+    ) -> float: ...
+
 Weight = Array | PackedWeight
 
 def plain_linear(

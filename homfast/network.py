@@ -209,25 +209,33 @@ class ReLUNetwork:
         -----
         Kept for it: one bit a hidden unit, and the layers' inputs for the weights' gradients.
         """
-        inputs = self._check(x, "x", self.widths[0])
-        record = self._record(np.array(_arrays.as_rows(inputs)))
-        y = record.output.reshape(*inputs.shape[:-1], self.widths[-1])
-        version = self._version
+        traced = self._training.trace(x)
+        plain = traced is not None
+        if traced is None:
+            inputs = self._check(x, "x", self.widths[0])
+            traced = self._training.trace(np.ascontiguousarray(_arrays.as_rows(inputs)))
+            y = traced[0].reshape(*inputs.shape[:-1], self.widths[-1])
+        else:
+            y = traced[0]
+        trace, shape, version = traced[1], y.shape, self._version
 
         def vjp(grad_output: Any) -> tuple[Any, list[Any]]:
-            self._check_version(version, "vjp")
+            if version != self._version:
+                self._check_version(version, "vjp")
+            pulled = trace.pull_back(grad_output, True) if plain else None
+            if pulled is not None:
+                return pulled
             grad = self._check(grad_output, "grad_output", self.widths[-1])
-            if grad.shape != y.shape:
-                raise ValueError(
-                    f"grad_output: got shape {grad.shape}, wanted {y.shape}, that of y"
-                )
-            grad_rows, grad_weights = self._pull_back(_arrays.as_rows(grad), record)
-            grad_input = grad_rows.reshape(inputs.shape)
+            if grad.shape != shape:
+                raise ValueError(f"grad_output: got shape {grad.shape}, wanted {shape}, that of y")
+            rows = np.ascontiguousarray(grad.reshape(traced_shape))
+            grad_input, grad_weights = trace.pull_back(rows, True)
             return (
-                _arrays.result_like(grad_input, grad_output),
+                _arrays.result_like(grad_input.reshape(*shape[:-1], self.widths[0]), grad_output),
                 [_arrays.result_like(g, grad_output) for g in grad_weights],
             )
 
+        traced_shape = traced[0].shape
         return _arrays.result_like(y, x), vjp
 
     def jvp(self, x: Any, v: Any) -> tuple[Any, Any]:
@@ -242,6 +250,9 @@ class ReLUNetwork:
         y, dy : arrays, shape (..., out_features)
             ``dy = J(x) v``; at a kink the derivative is that of the inactive side, as in `vjp`.
         """
+        plain = self._training.jvp(x, v)
+        if plain is not None:
+            return plain
         linearized = self.linearize(x)
         direction = self._check(v, "v", self.widths[0])
         if direction.shape[:-1] != linearized.output.shape[:-1]:
@@ -319,6 +330,7 @@ class ReLUNetwork:
     def _pack(self) -> None:
         self._packed = [self._backend.pack_weight(w) for w in self._weights]
         self._chain = self._backend.pack_network(self._packed, self._negative_slope)
+        self._training = self._backend.pack_training(self._chain)
 
     def _weights_changed(self) -> None:
         """Call after the arrays in ``_weights`` were written to."""
@@ -342,49 +354,6 @@ class ReLUNetwork:
             )
         _arrays.check_last_axis(checked, name, features, f"widths {self.widths}")
         return checked
-
-    def _record(self, rows: np.ndarray) -> _Record:
-        """Forward through all layers, keeping each layer's input and mask. `rows` is kept."""
-        record = _Record()
-        hidden_widths = self.widths[1:-1]
-        hidden = [np.empty((rows.shape[0], width), self.dtype) for width in hidden_widths]
-        record.masks = _arrays.empty_masks(rows.shape[0], hidden_widths)
-        record.inputs = [rows, *hidden]
-        record.output = np.empty((rows.shape[0], self.widths[-1]), self.dtype)
-        self._chain.forward(rows, record.masks, hidden, record.output)
-        return record
-
-    def _pull_back(
-        self, grad: np.ndarray, record: _Record, *, input_needed: bool = True
-    ) -> tuple[Any, list[np.ndarray]]:
-        """Gradients of all weights, and of the input if wanted."""
-        masks: list[np.ndarray | None] = [*record.masks, None]
-        grad_weights: list[np.ndarray] = [np.empty(0)] * len(self._weights)
-        for layer in reversed(range(len(self._weights))):
-            grad_weight = np.empty_like(self._weights[layer])
-            self._backend.grad_weight(
-                grad, record.inputs[layer], masks[layer], self._negative_slope, grad_weight
-            )
-            grad_weights[layer] = grad_weight
-            if layer == 0 and not input_needed:
-                return None, grad_weights
-            below = np.empty((grad.shape[0], self.widths[layer]), self.dtype)
-            self._backend.grad_input(
-                grad, self._packed[layer], masks[layer], self._negative_slope, below
-            )
-            grad = below
-        return grad, grad_weights
-
-
-class _Record:
-    """What a forward pass keeps for the backward pass."""
-
-    __slots__ = ("inputs", "masks", "output")
-
-    def __init__(self) -> None:
-        self.inputs: list[np.ndarray] = []
-        self.masks: list[np.ndarray] = []
-        self.output: np.ndarray = np.empty((0, 0))
 
 
 def _rebuild(

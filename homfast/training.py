@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -113,63 +114,47 @@ def fit(
         for batch in _counted(batches, steps, progress):
             inputs, target = _check_batch(net, batch)
             step = state["step"]
-            loss, gradients = _loss_and_gradients(net, inputs, target)
-            if not np.isfinite(loss):
+            rate = _check_rate(learning_rate(step) if callable(learning_rate) else learning_rate)
+            loss = _step(net, inputs, target, state, rate, float(weight_decay))
+            if not math.isfinite(loss):
                 raise FloatingPointError(
                     f"fit: the loss is {loss} at step {step}; lower the learning rate, or look "
                     "for non-finite values in the batch or the weights"
                 )
-            rate = _check_rate(learning_rate(step) if callable(learning_rate) else learning_rate)
-            _update(net, gradients, state, rate, float(weight_decay))
             losses.append(loss)
     finally:
         net._weights_changed()
     return History(np.array(losses, np.float64), state)
 
 
-def _loss_and_gradients(
-    net: ReLUNetwork, inputs: np.ndarray, target: np.ndarray
-) -> tuple[float, list[np.ndarray]]:
-    record = net._record(inputs)
-    residual = np.subtract(record.output, target, out=record.output)
-    count = max(residual.size, 1)
-    flat = residual.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        loss = float(np.einsum("i,i->", flat, flat, dtype=np.float64)) / count
-    if not np.isfinite(loss):
-        return loss, []
-    residual *= residual.dtype.type(2.0 / count)
-    _, gradients = net._pull_back(residual, record, input_needed=False)
-    return loss, gradients
-
-
-def _update(
+def _step(
     net: ReLUNetwork,
-    gradients: list[np.ndarray],
+    inputs: np.ndarray,
+    target: np.ndarray,
     state: dict[str, Any],
     rate: float,
     weight_decay: float,
-) -> None:
-    step = state["step"] + 1
-    if state["optimizer"] == "sgd":
-        for weight, grad in zip(net._weights, gradients, strict=True):
-            net._backend.sgd_update(weight, grad, rate, weight_decay)
-    else:
+) -> float:
+    """One step, and its loss; a loss that is not finite leaves everything as it was."""
+    adam: tuple[float, ...] = ()
+    if state["optimizer"] != "sgd":
+        step = state["step"] + 1
         decoupled = state["optimizer"] == "adamw"
-        coefficients = AdamCoefficients(
+        adam = AdamCoefficients(
             step_size=rate / (1.0 - _BETA1**step),
             beta1=_BETA1,
             beta2=_BETA2,
             epsilon=_EPSILON,
-            root_correction=1.0 / np.sqrt(1.0 - _BETA2**step),
+            root_correction=1.0 / math.sqrt(1.0 - _BETA2**step),
             weight_decay=0.0 if decoupled else weight_decay,
             decay_factor=1.0 - rate * weight_decay if decoupled else 1.0,
         )
-        moments = zip(state["first_moment"], state["second_moment"], strict=True)
-        for weight, grad, (first, second) in zip(net._weights, gradients, moments, strict=True):
-            net._backend.adam_update(weight, grad, first, second, coefficients)
-    state["step"] = step
-    net._weights_changed()
+    first, second = state.get("first_moment", []), state.get("second_moment", [])
+    loss = net._training.fit_step(inputs, target, adam, rate, weight_decay, first, second)
+    if math.isfinite(loss):
+        state["step"] += 1
+        net._version += 1
+    return loss
 
 
 def _initial_state(net: ReLUNetwork, optimizer: str) -> dict[str, Any]:

@@ -136,11 +136,12 @@ def test_thread_count_does_not_change_training(native_engine, dtype):
     data = batches(dtype, 5, rows=700)
     wanted = make(native_engine, dtype)
     homfast.set_num_threads(1)
-    homfast.fit(wanted, data, learning_rate=1e-2)
+    loss = homfast.fit(wanted, data, learning_rate=1e-2).loss
     for threads in (2, 3, 5):
         homfast.set_num_threads(threads)
         net = make(native_engine, dtype)
-        homfast.fit(net, data, learning_rate=1e-2)
+        history = homfast.fit(net, data, learning_rate=1e-2)
+        assert_same_bits(history.loss, loss, f"{native_engine} {dtype} {threads} threads")
         assert_same_weights(net, wanted, f"{native_engine} {dtype} {threads} threads")
 
 

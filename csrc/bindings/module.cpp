@@ -1,7 +1,7 @@
 // The extension homfast._native: view, check, release the GIL, call.
 
-#include "bindings/network_handle.h"
 #include "bindings/plain_calls.h"
+#include "bindings/training_handle.h"
 #include "core/dispatch.h"
 #include "core/gaussian.h"
 #include "core/parallel.h"
@@ -224,6 +224,16 @@ PYBIND11_MODULE(_native, m) {
            py::arg("masks").noconvert(), py::arg("out").noconvert())
       .def("adjoint", &NetworkHandle::adjoint, py::arg("u").noconvert(),
            py::arg("masks").noconvert(), py::arg("out").noconvert());
+  py::class_<TraceHandle>(m, "NetworkTrace")
+      .def("pull_back", &TraceHandle::pull_back, py::arg("grad_output"), py::arg("input_needed"));
+  py::class_<TrainingHandle>(m, "NetworkTraining")
+      .def(py::init<py::object>(), py::arg("network"))
+      .def("trace", &TrainingHandle::trace)
+      .def("jvp", &TrainingHandle::jvp)
+      .def("fit_step", &TrainingHandle::fit_step, py::arg("x").noconvert(),
+           py::arg("target").noconvert(), py::arg("adam"), py::arg("learning_rate"),
+           py::arg("weight_decay"), py::arg("first_moments").noconvert(),
+           py::arg("second_moments").noconvert());
   bind_layers(m);
   bind_updates(m);
   bind_entries(m);

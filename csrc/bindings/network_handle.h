@@ -19,6 +19,23 @@ class NetworkHandle {
     check(!weights_.empty(), "layers: wanted at least one");
   }
 
+  double slope() const { return slope_; }
+  template <class T>
+  bool holds() const {
+    return weights_.front()->holds<T>();
+  }
+  template <class T>
+  std::vector<Weight<T>> get() const {
+    std::vector<Weight<T>> weights;
+    weights.reserve(weights_.size());
+    for (const WeightHandle* handle : weights_) weights.push_back(handle->get<T>());
+    return weights;
+  }
+  template <class T>
+  T* writable_weight(std::size_t layer) const {
+    return weights_[layer]->writable<T>();
+  }
+
   // The network at plain rows, in a new array; None if x is not that plain.
   py::object plain(const py::object& x) const {
     const PlainArray input(x);
@@ -65,13 +82,6 @@ class NetworkHandle {
 
  private:
   static const Target& target_in_use() { return homfast::target(); }
-
-  template <class T>
-  std::vector<Weight<T>> get() const {
-    std::vector<Weight<T>> weights;
-    for (const WeightHandle* handle : weights_) weights.push_back(handle->get<T>());
-    return weights;
-  }
 
   template <class T>
   static std::vector<ChainStep<T>> forward_steps(const std::vector<Weight<T>>& weights,
@@ -133,7 +143,7 @@ class NetworkHandle {
   template <class T>
   py::object plain_rows(const PlainArray& input) const {
     MatrixView<const T> rows;
-    if (!weights_.front()->holds<T>() || !input.rows<T>(rows)) return py::none();
+    if (!holds<T>() || !input.rows<T>(rows)) return py::none();
     const auto weights = get<T>();
     auto steps = forward_steps<T>(weights, Epilogue::relu);
     if (rows.cols != steps.front().in_features) return py::none();

@@ -33,6 +33,12 @@ class WeightHandle {
     return std::holds_alternative<std::unique_ptr<PackedWeight<T>>>(packed_);
   }
 
+  // The elements, to be written to; `refresh` has to follow.
+  template <class T>
+  T* writable() const {
+    return elements<T>(array_, array_.size(), "weight", true);
+  }
+
   void refresh() {
     std::visit([](auto& packed) { packed->refresh(); }, packed_);
   }

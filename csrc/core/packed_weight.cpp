@@ -6,6 +6,9 @@
 
 namespace homfast {
 
+// Multiply-adds in whose time an element is packed, to share the threads' threshold.
+constexpr double kPackCost = 16;
+
 template <class T>
 const T* PackedWeight<T>::forward_panels(const Target& target) {
   return pack(forward_, Layout::columns, weight_.cols, weight_.rows, target);
@@ -32,7 +35,7 @@ const T* PackedWeight<T>::pack(Panels& panels, Layout layout, index_t depth, ind
     const index_t count = (cols + width - 1) / width;
     const index_t size = std::max<index_t>(1, count * width * depth);
     T* const out = static_cast<T*>(panels.buffer.reserve(static_cast<std::size_t>(size) * sizeof(T)));
-    const int parts = threads_for(static_cast<double>(size));
+    const int parts = threads_for(kPackCost * static_cast<double>(size));
     auto pack_part = [&](index_t part) {
       const index_t begin = count * part / parts, end = count * (part + 1) / parts;
       const Range range{begin * width, std::min(cols, end * width)};

@@ -27,6 +27,17 @@ const char* num_threads_source();
 // wake-up costs is not woken.
 int threads_for(double multiply_adds);
 
+// Runs function(task) for each task, on as many threads as the work is worth, taken as they come free.
+template <class Function>
+void share_out(index_t tasks, double multiply_adds, Function& function) {
+  const index_t threads = threads_for(multiply_adds);
+  index_t next = 0;
+  auto take = [&](index_t) {
+    for (index_t task; (task = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < tasks;) function(task);
+  };
+  parallel_for(threads < tasks ? threads : tasks, take);
+}
+
 // A question asked between blocks of long calls, on the calling thread, at most every few
 // milliseconds: true means give up. Installed by the bindings, which ask the interpreter.
 void set_interrupt_check(bool (*check)());

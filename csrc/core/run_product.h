@@ -42,6 +42,43 @@ Grid choose_grid(const Product<T>& p, index_t width, int threads) {
   return best;
 }
 
+template <class T>
+Range part_rows(const Product<T>& p, Grid grid, index_t part) {
+  const index_t i = part / grid.col_parts;  // in eights: a byte of a bit mask belongs to one part
+  return {part_begin(p.m, i, grid.row_parts, 8), part_begin(p.m, i + 1, grid.row_parts, 8)};
+}
+template <class T>
+Range part_cols(const Product<T>& p, Grid grid, index_t part, const KernelTable<T>& table) {
+  const index_t j = part % grid.col_parts;  // in panels
+  return {part_begin(p.n, j, grid.col_parts, table.panel_width),
+          part_begin(p.n, j + 1, grid.col_parts, table.panel_width)};
+}
+
+template <class T>
+double multiply_adds(const Product<T>& p) {
+  return static_cast<double>(p.m) * static_cast<double>(p.n) *
+         static_cast<double>(std::max<index_t>(p.k, 1));
+}
+
+// out = grad^T input, a chain over the rows in order, the gradient masked before.
+template <class T>
+Product<T> weight_gradient(MatrixView<const T> grad, MatrixView<const T> input, MatrixView<T> out) {
+  Product<T> p{};
+  p.m = out.rows;
+  p.n = out.cols;
+  p.k = grad.rows;
+  p.a = grad.data;
+  p.a_stride = grad.row_stride;
+  p.a_transposed = true;
+  p.b = input.data;
+  p.b_stride = input.row_stride;
+  p.b_layout = Layout::rows;
+  p.c = out.data;
+  p.c_stride = out.row_stride;
+  p.epilogue = Epilogue::none;
+  return p;
+}
+
 // One part on this thread.
 template <class T>
 void run_part_of_product(const Product<T>& p, const KernelTable<T>& table, Range rows, Range cols) {
@@ -55,15 +92,9 @@ void run_product(Product<T> p, const Target& target) {
   StopFlag stop;
   p.stop = &StopFlag::poll_context;
   p.stop_context = &stop;
-  const int threads = threads_for(static_cast<double>(p.m) * static_cast<double>(p.n) *
-                                  static_cast<double>(std::max<index_t>(p.k, 1)));
-  const Grid grid = choose_grid(p, table.panel_width, threads);
+  const Grid grid = choose_grid(p, table.panel_width, threads_for(multiply_adds(p)));
   auto run_part = [&](index_t part) {
-    const index_t i = part / grid.col_parts, j = part % grid.col_parts;
-    // Rows in eights and columns in panels: a byte of a bit mask belongs to one part.
-    const Range rows{part_begin(p.m, i, grid.row_parts, 8), part_begin(p.m, i + 1, grid.row_parts, 8)};
-    const Range cols{part_begin(p.n, j, grid.col_parts, table.panel_width),
-                     part_begin(p.n, j + 1, grid.col_parts, table.panel_width)};
+    const Range rows = part_rows(p, grid, part), cols = part_cols(p, grid, part, table);
     if (rows.begin == rows.end || cols.begin == cols.end) return;
     run_part_of_product(p, table, rows, cols);
   };

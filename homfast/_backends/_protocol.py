@@ -16,6 +16,37 @@ Array = np.ndarray
 Mask = np.ndarray  # uint8 (rows, ceil(features / 8)), bit i of byte j is feature 8 j + i
 
 
+class Trace(Protocol):
+    """What a forward pass kept: the layers' inputs, and one bit a hidden unit."""
+
+    def pull_back(self, grad_output: Any, input_needed: bool) -> tuple[Any, list[Array]] | None:
+        """Gradients of the input (None if not needed) and of all weights; None for what is not a
+        plain array, or has not the leading axes of x."""
+
+
+class Training(Protocol):
+    """Passes over a network that keep something, and steps that change it."""
+
+    def trace(self, x: Any) -> tuple[Array, Trace] | None:
+        """The network at x, and what a backward pass needs; None for what must be checked first."""
+
+    def jvp(self, x: Any, v: Any) -> tuple[Array, Array] | None:
+        """The network at x and J v; None for what must be checked first."""
+
+    def fit_step(
+        self,
+        x: Array,
+        target: Array,
+        adam: Sequence[float],
+        learning_rate: float,
+        weight_decay: float,
+        first_moments: list[Array],
+        second_moments: list[Array],
+    ) -> float:
+        """The mean squared error, and one step of Adam, or of gradient descent where `adam` is
+        empty; nothing is changed if the error is not finite."""
+
+
 class Network(Protocol):
     """A network's packed layers. `masks` and `hidden` are empty, or one entry a hidden layer."""
 
@@ -48,6 +79,9 @@ class Backend(Protocol):
 
     def pack_network(self, layers: list[Any], negative_slope: float) -> Network:
         """The layers, as `pack_weight` returned them, for calls that run through all of them."""
+
+    def pack_training(self, network: Network) -> Training:
+        """A packed network, for passes that keep something."""
 
     def linear(self, x: Array, weight: Any, out: Array) -> None:
         """out = x weight^T."""

@@ -9,33 +9,104 @@ class LayerwiseNetwork:
     """The calls of ``_protocol.Network`` in terms of the layer ops of a backend module."""
 
     def __init__(self, ops, layers, negative_slope):
-        self._ops = ops
-        self._layers = layers
-        self._slope = negative_slope
+        self.ops = ops
+        self.layers = layers
+        self.slope = negative_slope
 
     def plain(self, x):
         """None: nothing is so plain that it could go unchecked."""
         return None
 
     def forward(self, x, masks, hidden, out):
-        for index, layer in enumerate(self._layers[:-1]):
+        for index, layer in enumerate(self.layers[:-1]):
             target = hidden[index] if hidden else np.empty((x.shape[0], layer.shape[0]), x.dtype)
             mask = masks[index] if masks else None
-            self._ops.linear_relu(x, layer, self._slope, target, mask)
+            self.ops.linear_relu(x, layer, self.slope, target, mask)
             x = target
-        self._ops.linear(x, self._layers[-1], out)
+        self.ops.linear(x, self.layers[-1], out)
 
     def forward_masked(self, v, masks, out):
-        for layer, mask in zip(self._layers[:-1], masks, strict=True):
+        for layer, mask in zip(self.layers[:-1], masks, strict=True):
             target = np.empty((v.shape[0], layer.shape[0]), v.dtype)
-            self._ops.linear_masked(v, layer, mask, self._slope, target)
+            self.ops.linear_masked(v, layer, mask, self.slope, target)
             v = target
-        self._ops.linear(v, self._layers[-1], out)
+        self.ops.linear(v, self.layers[-1], out)
 
     def adjoint(self, u, masks, out):
         masks = [*masks, None]
-        for index in reversed(range(len(self._layers))):
-            layer = self._layers[index]
+        for index in reversed(range(len(self.layers))):
+            layer = self.layers[index]
             target = out if index == 0 else np.empty((u.shape[0], layer.shape[1]), u.dtype)
-            self._ops.grad_input(u, layer, masks[index], self._slope, target)
+            self.ops.grad_input(u, layer, masks[index], self.slope, target)
             u = target
+
+
+class LayerwiseTraining:
+    """The calls of ``_protocol.Training``, likewise; layers are plain arrays here."""
+
+    def __init__(self, network):
+        self._network = network
+
+    def trace(self, x):
+        if type(x) is not np.ndarray or x.ndim != 2 or not x.flags.c_contiguous:
+            return None
+        layers = self._network.layers
+        if x.dtype != layers[0].dtype or x.shape[1] != layers[0].shape[1]:
+            return None
+        widths = [layer.shape[0] for layer in layers]
+        hidden = [np.empty((x.shape[0], width), x.dtype) for width in widths[:-1]]
+        masks = [np.empty((x.shape[0], (width + 7) // 8), np.uint8) for width in widths[:-1]]
+        y = np.empty((x.shape[0], widths[-1]), x.dtype)
+        inputs = np.array(x)
+        self._network.forward(inputs, masks, hidden, y)
+        return y, LayerwiseTrace(self._network, [inputs, *hidden], masks)
+
+    def jvp(self, x, v):
+        """None: the long way goes through `forward_masked`."""
+        return None
+
+    def fit_step(self, x, target, adam, learning_rate, weight_decay, first, second):
+        ops, weights = self._network.ops, self._network.layers
+        y, trace = self.trace(np.ascontiguousarray(x))
+        residual = y - target
+        count = max(residual.size, 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = float(np.sum(np.square(residual, dtype=np.float64))) / count
+        if not np.isfinite(loss):
+            return loss
+        residual *= residual.dtype.type(2.0 / count)
+        _, gradients = trace.pull_back(residual, False)
+        for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+            if adam:
+                ops.adam_update(weight, gradient, first[index], second[index], adam)
+            else:
+                ops.sgd_update(weight, gradient, learning_rate, weight_decay)
+        return loss
+
+
+class LayerwiseTrace:
+    """The call of ``_protocol.Trace``, likewise."""
+
+    def __init__(self, network, inputs, masks):
+        self._network = network
+        self._inputs = inputs
+        self._masks = [*masks, None]
+
+    def pull_back(self, grad_output, input_needed):
+        ops, layers, slope = self._network.ops, self._network.layers, self._network.slope
+        shape = (self._inputs[0].shape[0], layers[-1].shape[0])
+        if type(grad_output) is not np.ndarray or grad_output.shape != shape:
+            return None
+        if grad_output.dtype != layers[0].dtype or not grad_output.flags.c_contiguous:
+            return None
+        grad = grad_output
+        grad_weights = [np.empty_like(layer) for layer in layers]
+        for index in reversed(range(len(layers))):
+            mask = self._masks[index]
+            ops.grad_weight(grad, self._inputs[index], mask, slope, grad_weights[index])
+            if index == 0 and not input_needed:
+                return None, grad_weights
+            below = np.empty((grad.shape[0], layers[index].shape[1]), grad.dtype)
+            ops.grad_input(grad, layers[index], mask, slope, below)
+            grad = below
+        return grad, grad_weights

@@ -21,6 +21,7 @@ else:
     threads.register()
     pack_weight = _native.PackedWeight
     pack_network = _native.PackedNetwork
+    pack_training = _native.NetworkTraining
     plain_linear = _native.plain_linear
     plain_backward = _native.plain_backward
     linear = _native.linear

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from homfast._backends import normal
-from homfast._backends.layerwise import LayerwiseNetwork
+from homfast._backends.layerwise import LayerwiseNetwork, LayerwiseTraining
 
 name = "reference"
 
@@ -34,6 +34,10 @@ def pack_weight(weight):
 
 def pack_network(layers, negative_slope):
     return LayerwiseNetwork(sys.modules[__name__], layers, negative_slope)
+
+
+def pack_training(network):
+    return LayerwiseTraining(network)
 
 
 def unpack_mask(mask, features):

@@ -1,0 +1,230 @@
+// Forward passes that are remembered, and steps of training, as Python objects.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "bindings/network_handle.h"
+#include "core/fit_step.h"
+
+namespace homfast {
+
+// Memory of a trace that is gone, for the next one of the same network: a training loop makes one a
+// step, and fresh pages cost more than what is written to them.
+template <class T>
+struct SpareMemory {
+  std::mutex mutex;
+  std::unique_ptr<TraceMemory<T>> memory;
+
+  std::unique_ptr<TraceMemory<T>> take() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    return memory ? std::move(memory) : std::make_unique<TraceMemory<T>>();
+  }
+  void give(std::unique_ptr<TraceMemory<T>> used) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (!memory) memory = std::move(used);
+  }
+};
+
+// What a forward pass kept: pulls gradients back, any number of times.
+class TraceHandle {
+ public:
+  template <class T>
+  struct Kept {
+    std::shared_ptr<SpareMemory<T>> spare;
+    std::unique_ptr<TraceMemory<T>> memory;
+    Trace<T> trace;
+
+    Kept(std::shared_ptr<SpareMemory<T>> from, std::unique_ptr<TraceMemory<T>> own, Trace<T> kept)
+        : spare(std::move(from)), memory(std::move(own)), trace(std::move(kept)) {}
+    Kept(Kept&&) = default;
+    ~Kept() {
+      if (memory) spare->give(std::move(memory));
+    }
+  };
+
+  template <class T>
+  TraceHandle(py::object network, const PlainArray& x, Kept<T> kept)
+      : network_(std::move(network)),
+        shape_(x.proxy->dimensions, x.proxy->dimensions + x.proxy->nd),
+        kept_(std::move(kept)) {}
+
+  // (grad_input or None, [grad_weight ...]); None if grad_output is not plain or has another shape.
+  py::object pull_back(const py::object& grad_output, bool input_needed) const {
+    const PlainArray grad(grad_output);
+    if (!grad.proxy) return py::none();
+    return std::visit(
+        [&](const auto& kept) -> py::object {
+          using T = std::remove_const_t<std::remove_pointer_t<decltype(kept.trace.x.data)>>;
+          return pull_back_as<T>(grad, kept.trace, input_needed);
+        },
+        kept_);
+  }
+
+ private:
+  template <class T>
+  py::object pull_back_as(const PlainArray& grad, const Trace<T>& trace, bool input_needed) const {
+    const auto& network = network_.cast<const NetworkHandle&>();
+    const auto weights = network.get<T>();
+    MatrixView<const T> rows;
+    if (grad.type != type_number<T>() || !grad.rows<T>(rows)) return py::none();
+    if (!has_leading_axes(grad) || rows.cols != weights.back().view.rows) return py::none();
+    py::object grad_input = py::none();
+    MatrixView<T> input_target;
+    if (input_needed) {
+      const index_t width = weights.front().view.cols;
+      py::array result = new_like<T>(grad, width);
+      input_target = {static_cast<T*>(result.mutable_data()), rows.rows, width, width};
+      grad_input = std::move(result);
+    }
+    py::list grad_weights;
+    std::vector<MatrixView<T>> targets;
+    for (const Weight<T>& weight : weights) {
+      const auto& view = weight.view;
+      py::array_t<T> result({view.rows, view.cols});
+      targets.push_back({result.mutable_data(), view.rows, view.cols, view.cols});
+      grad_weights.append(std::move(result));
+    }
+    {
+      const py::gil_scoped_release release;
+      static thread_local TraceMemory<T> scratch;
+      scratch.reserve(weights, rows.rows, false, 1);
+      run_backward<T>(weights, static_cast<T>(network.slope()), trace, rows, scratch.hidden(0),
+                      input_target, targets);
+    }
+    return py::make_tuple(std::move(grad_input), std::move(grad_weights));
+  }
+
+  bool has_leading_axes(const PlainArray& grad) const {
+    const auto* first = grad.proxy->dimensions;
+    return static_cast<std::size_t>(grad.proxy->nd) == shape_.size() &&
+           std::equal(shape_.begin(), shape_.end() - 1, first);
+  }
+
+  py::object network_;  // keeps the weights alive
+  std::vector<py::ssize_t> shape_;
+  std::variant<Kept<float>, Kept<double>> kept_;
+};
+
+// Traces and steps of one network, with the memory they use again.
+class TrainingHandle {
+ public:
+  explicit TrainingHandle(py::object network) : network_(std::move(network)) {
+    network_.cast<const NetworkHandle&>();
+  }
+
+  // (y, trace), or None if x is not plain.
+  py::object trace(const py::object& x) const {
+    const PlainArray input(x);
+    if (!input.proxy) return py::none();
+    if (input.type == type_number<float>()) return trace_as<float>(input, spare_float_);
+    if (input.type == type_number<double>()) return trace_as<double>(input, spare_double_);
+    return py::none();
+  }
+
+  // (y, J v), or None if x and v are not plain arrays of one shape.
+  py::object jvp(const py::object& x, const py::object& v) const {
+    const PlainArray point(x), direction(v);
+    if (!point.proxy || !direction.proxy || point.type != direction.type) return py::none();
+    if (!point.same_leading_axes(direction)) return py::none();
+    if (point.type == type_number<float>()) return jvp_as<float>(point, direction, spare_float_);
+    if (point.type == type_number<double>()) return jvp_as<double>(point, direction, spare_double_);
+    return py::none();
+  }
+
+  // The loss of one step that updates the weights, and the moments where there are any.
+  double fit_step(const py::array& x, const py::array& target, const std::vector<double>& adam,
+                  double learning_rate, double weight_decay, const std::vector<py::array>& first,
+                  const std::vector<py::array>& second) {
+    double loss = 0;
+    for_dtype(x, [&](auto zero) {
+      using T = decltype(zero);
+      const auto& network = network_.cast<const NetworkHandle&>();
+      const auto rows = matrix<const T>(x, "x"), wanted = matrix<const T>(target, "target");
+      const auto weights = network.get<T>();
+      check(rows.cols == weights.front().view.cols, "x: in_features do not match the first layer");
+      check(wanted.rows == rows.rows && wanted.cols == weights.back().view.rows,
+            "target: shape does not match");
+      check(adam.empty() || (adam.size() == 7 && first.size() == weights.size() &&
+                             second.size() == weights.size()),
+            "moments: wanted one a layer");
+      std::vector<Trained<T>> trained;
+      for (std::size_t i = 0; i < weights.size(); ++i) {
+        const index_t size = weights[i].view.rows * weights[i].view.cols;
+        T* const one = adam.empty() ? nullptr : elements<T>(first[i], size, "first_moment", true);
+        T* const two = adam.empty() ? nullptr : elements<T>(second[i], size, "second_moment", true);
+        trained.push_back({network.writable_weight<T>(i), one, two});
+      }
+      Optimizer optimizer{!adam.empty(), {}, learning_rate, weight_decay};
+      if (optimizer.adam) {
+        optimizer.coefficients = {adam[0], adam[1], adam[2], adam[3], adam[4], adam[5], adam[6]};
+      }
+      const py::gil_scoped_release release;
+      const std::lock_guard<std::mutex> lock(step_mutex_);
+      loss = homfast::fit_step<T>(weights, static_cast<T>(network.slope()), rows, wanted, optimizer,
+                                  trained, std::get<StepMemory<T>>(step_memory_));
+    });
+    return loss;
+  }
+
+ private:
+  template <class T>
+  py::object trace_as(const PlainArray& input,
+                      const std::shared_ptr<SpareMemory<T>>& spare) const {
+    const auto& network = network_.cast<const NetworkHandle&>();
+    MatrixView<const T> rows;
+    if (!network.holds<T>() || !input.rows<T>(rows)) return py::none();
+    const auto weights = network.get<T>();
+    if (rows.cols != weights.front().view.cols) return py::none();
+    const index_t width = weights.back().view.rows;
+    py::array out = new_like<T>(input, width);
+    const MatrixView<T> target{static_cast<T*>(out.mutable_data()), rows.rows, width, width};
+    auto memory = spare->take();
+    Trace<T> trace;
+    {
+      const py::gil_scoped_release release;
+      memory->reserve(weights, rows.rows, true, 1);
+      trace = memory->trace(rows);
+      run_forward<T>(weights, static_cast<T>(network.slope()), trace, target);
+    }
+    auto handle = std::make_unique<TraceHandle>(
+        network_, input, TraceHandle::Kept<T>(spare, std::move(memory), std::move(trace)));
+    return py::make_tuple(std::move(out), std::move(handle));
+  }
+
+  template <class T>
+  py::object jvp_as(const PlainArray& x, const PlainArray& v,
+                    const std::shared_ptr<SpareMemory<T>>& spare) const {
+    const auto& network = network_.cast<const NetworkHandle&>();
+    MatrixView<const T> rows, directions;
+    if (!network.holds<T>() || !x.rows<T>(rows) || !v.rows<T>(directions)) return py::none();
+    const auto weights = network.get<T>();
+    const index_t features = weights.front().view.cols, width = weights.back().view.rows;
+    if (rows.cols != features || directions.cols != features) return py::none();
+    py::array y = new_like<T>(x, width), dy = new_like<T>(x, width);
+    const MatrixView<T> y_rows{static_cast<T*>(y.mutable_data()), rows.rows, width, width};
+    const MatrixView<T> dy_rows{static_cast<T*>(dy.mutable_data()), rows.rows, width, width};
+    auto memory = spare->take();
+    {
+      const py::gil_scoped_release release;
+      memory->reserve(weights, rows.rows, false, 0);
+      const Trace<T> trace = memory->trace(rows);
+      const T slope = static_cast<T>(network.slope());
+      run_forward<T>(weights, slope, trace, y_rows);
+      run_tangent<T>(weights, slope, trace.masks, directions, dy_rows);
+    }
+    spare->give(std::move(memory));
+    return py::make_tuple(std::move(y), std::move(dy));
+  }
+
+  py::object network_;
+  std::shared_ptr<SpareMemory<float>> spare_float_ = std::make_shared<SpareMemory<float>>();
+  std::shared_ptr<SpareMemory<double>> spare_double_ = std::make_shared<SpareMemory<double>>();
+  std::mutex step_mutex_;
+  std::tuple<StepMemory<float>, StepMemory<double>> step_memory_;
+};
+
+}  // namespace homfast
