@@ -13,19 +13,33 @@ from typing import Any
 import numpy as np
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# bfloat16 within the package, whoever the array is from: NumPy has no such number of its own.
+BFLOAT16 = np.dtype([("bfloat16", "=u2")])
 PRECISIONS = (None, "highest", "high", "medium")
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def host_array(value: Any, name: str) -> np.ndarray:
-    """``value`` as a NumPy array that shares its memory, float32 or float64.
+def host_array(value: Any, name: str, *, bfloat16: bool = False) -> np.ndarray:
+    """``value`` as a NumPy array that shares its memory: float32, float64, or BFLOAT16 if allowed.
 
     Raises TypeError for what is not an array of a supported kind on the CPU.
     """
     array = value if type(value) is np.ndarray else _as_numpy(value, name)
-    if array.dtype not in FLOATS:
-        raise TypeError(_dtype_complaint(array.dtype, name))
-    return array
+    if array.dtype in FLOATS:
+        return array
+    if bfloat16 and is_bfloat16(array.dtype):
+        return array.view(BFLOAT16)
+    raise TypeError(_dtype_complaint(array.dtype, name))
+
+
+def is_bfloat16(dtype: np.dtype) -> bool:
+    """Whether `dtype` is ours, or the one that ml_dtypes registers, which need not be imported."""
+    return dtype == BFLOAT16 or (dtype.name == "bfloat16" and dtype.itemsize == 2)
+
+
+def dtype_name(dtype: np.dtype) -> str:
+    """What to call `dtype` in a message."""
+    return "bfloat16" if is_bfloat16(dtype) else str(dtype)
 
 
 def _as_numpy(value: Any, name: str) -> np.ndarray:
@@ -59,6 +73,10 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
                 f"{name}: got a tensor that requires grad, whose graph would be lost; "
                 f"pass {name}.detach()"
             )
+        if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+            import torch
+
+            return value.view(torch.int16).numpy().view(BFLOAT16)
         try:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
@@ -84,7 +102,7 @@ def _dtype_complaint(dtype: np.dtype, name: str) -> str:
     if dtype.kind == "c":
         return f"{name}: got dtype {dtype}, wanted float32 or float64; pass its real part"
     return (
-        f"{name}: got dtype {dtype}, wanted float32 or float64; "
+        f"{name}: got dtype {dtype_name(dtype)}, wanted float32 or float64; "
         f"pass {name}.astype(np.float32) if that loses nothing you need"
     )
 
@@ -98,8 +116,9 @@ def check_same_dtype(first: np.ndarray, first_name: str, second: np.ndarray, nam
     """TypeError unless both have one dtype; nothing is cast in silence."""
     if first.dtype != second.dtype:
         raise TypeError(
-            f"{name}: got {second.dtype} beside {first_name} of {first.dtype}, wanted one dtype; "
-            f"cast one of them, for instance {name}.astype(np.{first.dtype})"
+            f"{name}: got {dtype_name(second.dtype)} beside {first_name} of "
+            f"{dtype_name(first.dtype)}, wanted one dtype; "
+            f"cast one of them, for instance {name}.astype({first_name}.dtype)"
         )
 
 
@@ -222,8 +241,13 @@ def prepare_out(
     target = out if isinstance(out, np.ndarray) else _as_numpy(out, "out")
     if isinstance(target, np.ma.MaskedArray):
         raise TypeError("out: got a masked array, wanted a plain array")
+    if dtype == BFLOAT16 and is_bfloat16(target.dtype):
+        target = target.view(BFLOAT16)
     if target.dtype != dtype:
-        raise TypeError(f"out: got dtype {target.dtype}, wanted {dtype}, the dtype of the inputs")
+        raise TypeError(
+            f"out: got dtype {dtype_name(target.dtype)}, wanted {dtype_name(dtype)}, the dtype of "
+            "the inputs"
+        )
     if target.shape != shape:
         raise ValueError(f"out: got shape {target.shape}, wanted {shape}")
     if not target.flags.writeable:
@@ -256,11 +280,13 @@ def _rows_are_apart(matrix: np.ndarray) -> bool:
 def result_like(result: np.ndarray, source: Any) -> Any:
     """``result`` in the array library of ``source``, sharing memory."""
     if isinstance(source, np.ndarray):
-        return result
+        return result.view(source.dtype) if result.dtype == BFLOAT16 else result
     module = type(source).__module__.partition(".")[0]
     if module == "torch":
         import torch
 
+        if result.dtype == BFLOAT16:
+            return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(result)
     namespace = getattr(source, "__array_namespace__", None)
     if namespace is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends
+from homfast import _arrays, _backends, _bfloat16
 
 
 def linear(x, weight, *, out=None, precision=None, backend=None):
@@ -18,8 +18,9 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
 
     Parameters
     ----------
-    x : array, shape (..., in_features), float32 or float64
-        Rows are samples. Strided rows are read in place; other layouts are copied once.
+    x : array, shape (..., in_features), float32, float64 or bfloat16
+        Rows are samples. Strided rows are read in place; other layouts are copied once. bfloat16,
+        that of ml_dtypes or torch, is summed in float32 and rounded once.
     weight : array, shape (out_features, in_features), dtype of `x`
     out : array, shape (..., out_features), optional
         Where to write. It may overlap an input.
@@ -144,7 +145,7 @@ def linear_relu_backward(
         if result is not None:
             return result
     _arrays.check_precision(precision)
-    grad = _arrays.host_array(grad_output, "grad_output")
+    grad = _arrays.host_array(grad_output, "grad_output", bfloat16=True)
     if grad.ndim == 0:
         raise ValueError("grad_output: got a scalar, wanted shape (..., out_features)")
     out_features = grad.shape[-1]
@@ -154,7 +155,7 @@ def linear_relu_backward(
 
     grad_input = grad_weight = None
     if weight is not None:
-        matrix = _arrays.host_array(weight, "weight")
+        matrix = _arrays.host_array(weight, "weight", bfloat16=True)
         _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
         _arrays.check_same_dtype(grad, "grad_output", matrix, "weight")
         if matrix.shape[0] != out_features:
@@ -163,7 +164,7 @@ def linear_relu_backward(
                 f"grad_output of shape {grad.shape}"
             )
     if x is not None:
-        inputs = _arrays.host_array(x, "x")
+        inputs = _arrays.host_array(x, "x", bfloat16=True)
         _arrays.check_same_dtype(grad, "grad_output", inputs, "x")
         if inputs.ndim == 0 or inputs.shape[:-1] != grad.shape[:-1]:
             raise ValueError(
@@ -173,30 +174,42 @@ def linear_relu_backward(
         if weight is not None:
             _arrays.check_last_axis(inputs, "x", matrix.shape[1], f"weight {matrix.shape}")
 
+    half = grad.dtype == _arrays.BFLOAT16
+    if half:
+        _bfloat16.check_precision(precision)
+        grad_rows = _bfloat16.widen(chosen, grad_rows)
+
+    def finished(result: np.ndarray, shape: tuple[int, ...]) -> Any:
+        values = _bfloat16.narrow(chosen, result) if half else result
+        return _arrays.result_like(values.reshape(shape), grad_output)
+
     if weight is not None:
-        grad_input = np.empty((*grad.shape[:-1], matrix.shape[1]), grad.dtype)
-        rows = grad_input.reshape(grad_rows.shape[0], matrix.shape[1])
         handle = _arrays.as_kernel_matrix(matrix)
+        if half:
+            handle = _bfloat16.widen(chosen, handle)
+        rows = np.empty((grad_rows.shape[0], matrix.shape[1]), grad_rows.dtype)
         chosen.grad_input(grad_rows, handle, mask_bytes, slope, rows)
-        grad_input = _arrays.result_like(grad_input, grad_output)
+        grad_input = finished(rows, (*grad.shape[:-1], matrix.shape[1]))
     if x is not None:
-        grad_weight = np.empty((out_features, inputs.shape[-1]), grad.dtype)
         rows = _arrays.as_rows(inputs)
-        chosen.grad_weight(grad_rows, rows, mask_bytes, slope, grad_weight)
-        grad_weight = _arrays.result_like(grad_weight, grad_output)
+        if half:
+            rows = _bfloat16.widen(chosen, rows)
+        result = np.empty((out_features, inputs.shape[-1]), grad_rows.dtype)
+        chosen.grad_weight(grad_rows, rows, mask_bytes, slope, result)
+        grad_weight = finished(result, result.shape)
     return grad_input, grad_weight
 
 
 class _Forward:
     """A checked forward call: rows, weight and target as kernels take them."""
 
-    __slots__ = ("backend", "finish", "rows", "shape", "source", "target", "weight")
+    __slots__ = ("backend", "finish", "rounded", "rows", "shape", "source", "target", "weight")
 
     def __init__(self, x: Any, weight: Any, out: Any, precision: Any, backend: str | None):
         if precision is not None:
             _arrays.check_precision(precision)
-        inputs = _arrays.host_array(x, "x")
-        matrix = _arrays.host_array(weight, "weight")
+        inputs = _arrays.host_array(x, "x", bfloat16=True)
+        matrix = _arrays.host_array(weight, "weight", bfloat16=True)
         _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
         _arrays.check_same_dtype(inputs, "x", matrix, "weight")
         if inputs.ndim == 0 or inputs.shape[-1] != matrix.shape[1]:
@@ -215,8 +228,16 @@ class _Forward:
         )
         self.rows = _arrays.as_rows(inputs)
         self.weight = _arrays.as_kernel_matrix(matrix)
+        self.rounded: np.ndarray | None = None
+        if inputs.dtype == _arrays.BFLOAT16:
+            _bfloat16.check_precision(precision)
+            self.rows = _bfloat16.widen(self.backend, self.rows)
+            self.weight = _bfloat16.widen(self.backend, self.weight)
+            self.rounded, self.target = self.target, np.empty(self.target.shape, np.float32)
 
     def result(self) -> Any:
+        if self.rounded is not None:
+            _bfloat16.narrow(self.backend, self.target, self.rounded)
         result = self.finish()
         return (
             result if type(result) is not np.ndarray else _arrays.result_like(result, self.source)

@@ -30,11 +30,11 @@ class Linearization:
         self._net = net
         self._version = net._version
         self._batch = inputs.shape[:-1]
-        rows = _arrays.as_rows(inputs)
+        rows = net._enter(_arrays.as_rows(inputs))
         self._masks = _arrays.empty_masks(rows.shape[0], net.widths[1:-1])
-        output = np.empty((rows.shape[0], net.widths[-1]), net.dtype)
+        output = np.empty((rows.shape[0], net.widths[-1]), rows.dtype)
         net._chain.forward(rows, self._masks, [], output)
-        output = output.reshape(*self._batch, net.widths[-1])
+        output = net._leave(output).reshape(*self._batch, net.widths[-1])
         self.output = _arrays.result_like(output, x)
 
     def __call__(self, v: Any) -> Any:
@@ -42,7 +42,7 @@ class Linearization:
         return self.forward(v)
 
     def __repr__(self) -> str:
-        return f"Linearization(shape={self.shape}, dtype={self._net.dtype})"
+        return f"Linearization(shape={self.shape}, dtype={_arrays.dtype_name(self._net.dtype)})"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,8 +63,9 @@ class Linearization:
         """
         net = self._net
         rows, masks, batch = self._prepare(v, "v", net.widths[0])
-        out = np.empty((rows.shape[0], net.widths[-1]), net.dtype)
+        out = np.empty((rows.shape[0], net.widths[-1]), rows.dtype)
         net._chain.forward_masked(rows, masks, out)
+        out = net._leave(out)
         return _arrays.result_like(out.reshape(*batch, net.widths[-1]), v)
 
     def adjoint(self, u: Any) -> Any:
@@ -80,8 +81,9 @@ class Linearization:
         array, shape (..., in_features)
         """
         rows, masks, batch = self._prepare(u, "u", self._net.widths[-1])
-        result = np.empty((rows.shape[0], self._net.widths[0]), self._net.dtype)
+        result = np.empty((rows.shape[0], self._net.widths[0]), rows.dtype)
         self._net._chain.adjoint(rows, masks, result)
+        result = self._net._leave(result)
         return _arrays.result_like(result.reshape(*batch, self._net.widths[0]), u)
 
     def _prepare(self, array: Any, name: str, features: int) -> tuple[Any, list[Any], Any]:
@@ -93,7 +95,7 @@ class Linearization:
                 f"{name}: got shape {checked.shape}, wanted {(*self._batch, features)}, "
                 "the leading axes of x"
             )
-        rows = _arrays.as_rows(checked)
+        rows = self._net._enter(_arrays.as_rows(checked))
         masks = self._masks
         if not self._batch:
             masks = [np.broadcast_to(m, (rows.shape[0], m.shape[1])) for m in masks]
@@ -105,9 +107,10 @@ def jacobian(net: Any, x: Any) -> Any:
     inputs = net._check(x, "x", net.widths[0])
     in_features, out_features = net.widths[0], net.widths[-1]
     rows = _arrays.as_rows(inputs)
-    result = np.empty((rows.shape[0], out_features, in_features), net.dtype)
-    identity = np.eye(out_features, dtype=net.dtype)
-    row_bytes = max(1, out_features) * max(1, *net.widths) * net.dtype.itemsize
+    dtype = net._operands[0].dtype
+    result = np.empty((rows.shape[0], out_features, in_features), dtype)
+    identity = np.eye(out_features, dtype=dtype)
+    row_bytes = max(1, out_features) * max(1, *net.widths) * dtype.itemsize
     step = max(1, _JACOBIAN_BYTES // row_bytes)
     for start in range(0, rows.shape[0], step):
         part = rows[start : start + step]
@@ -115,4 +118,5 @@ def jacobian(net: Any, x: Any) -> Any:
         grads = np.ascontiguousarray(np.tile(identity, (part.shape[0], 1)))
         into = result[start : start + step].reshape(grads.shape[0], in_features)
         net._chain.adjoint(grads, masks, into)
+    result = net._leave(result.reshape(rows.shape[0] * out_features, in_features))
     return _arrays.result_like(result.reshape(*inputs.shape[:-1], out_features, in_features), x)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends, storage
+from homfast import _arrays, _backends, _bfloat16, storage
 
 
 class ReLUNetwork:
@@ -20,11 +20,13 @@ class ReLUNetwork:
     Parameters
     ----------
     weights : sequence of arrays, each (out_features, in_features)
-        One a layer, first layer first, of one dtype, float32 or float64; they are copied.
+        One a layer, first layer first, of one dtype, float32, float64 or bfloat16 (of ml_dtypes or
+        torch); they are copied.
     negative_slope : float
         Slope of the hidden units for pre-activations <= 0; 0 is ReLU.
     precision : {"highest", "high", "medium"}
-        Accuracy of float32 products, see `homfast.linear`.
+        Accuracy of float32 products, see `homfast.linear`. Products of bfloat16 weights are
+        "medium", whatever this says but "high", which is refused.
     backend : str, optional
         Name of a backend; by default the first that is available.
 
@@ -60,8 +62,11 @@ class ReLUNetwork:
     ):
         _arrays.check_precision(precision)
         self._negative_slope = _arrays.check_slope(negative_slope)
-        self._precision = precision or "highest"
         self._weights = [np.array(w, order="C") for w in _checked_weights(weights)]
+        self._half = self._weights[0].dtype == _arrays.BFLOAT16
+        if self._half and precision == "high":
+            _bfloat16.check_precision(precision)
+        self._precision = "medium" if self._half else precision or "highest"
         self._backend_name = backend
         self._backend = _backends.resolve(backend, self._weights[0])
         self._version = 0
@@ -105,7 +110,7 @@ class ReLUNetwork:
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
         """Read-only views of the weights, first layer first; what `fit` writes shows in them."""
-        views = tuple(w.view() for w in self._weights)
+        views = tuple(w.view(self.dtype) for w in self._weights)
         for view in views:
             view.flags.writeable = False
         return views
@@ -117,8 +122,8 @@ class ReLUNetwork:
 
     @property
     def dtype(self) -> np.dtype:
-        """float32 or float64."""
-        return self._weights[0].dtype
+        """float32, float64 or bfloat16."""
+        return _bfloat16.public_dtype() if self._half else self._weights[0].dtype
 
     @property
     def negative_slope(self) -> float:
@@ -132,7 +137,8 @@ class ReLUNetwork:
 
     def __repr__(self) -> str:
         slope = f", negative_slope={self._negative_slope}" if self._negative_slope else ""
-        return f"ReLUNetwork(widths={self.widths}, dtype={self.dtype}{slope})"
+        dtype = _arrays.dtype_name(self.dtype)
+        return f"ReLUNetwork(widths={self.widths}, dtype={dtype}{slope})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickle and copy: the weights and options, packed anew."""
@@ -148,19 +154,25 @@ class ReLUNetwork:
         shapes, wanted = [w.shape for w in checked], [w.shape for w in self._weights]
         if shapes != wanted:
             raise ValueError(f"weights: got shapes {shapes}, wanted {wanted}; make a new network?")
-        if checked[0].dtype != self.dtype:
-            raise TypeError(f"weights: got dtype {checked[0].dtype}, wanted {self.dtype}")
+        if checked[0].dtype != self._weights[0].dtype:
+            came = _arrays.dtype_name(checked[0].dtype)
+            raise TypeError(f"weights: got dtype {came}, wanted {self.dtype}")
         for own, new in zip(self._weights, [np.array(w) for w in checked], strict=True):
             own[...] = new
         self._weights_changed()
 
     def to(self, like: Any) -> ReLUNetwork:
         """A copy of this network with the dtype, and on the device, of the array ``like``."""
-        dtype = _arrays.host_array(like, "like").dtype
+        dtype = _arrays.host_array(like, "like", bfloat16=True).dtype
+        if dtype == _arrays.BFLOAT16:
+            singles = [w.astype(np.float32) for w in self._operands]
+            weights = [_bfloat16.narrow(self._backend, w) for w in singles]
+        else:
+            weights = [w.astype(dtype) for w in self._operands]
         return ReLUNetwork(
-            [w.astype(dtype) for w in self._weights],
+            weights,
             negative_slope=self._negative_slope,
-            precision=self._precision,
+            precision="highest" if self._half else self._precision,
             backend=self._backend_name,
         )
 
@@ -179,14 +191,18 @@ class ReLUNetwork:
         -------
         array, shape (..., out_features), of the library of `x`
         """
-        if out is None:
+        if out is None and not self._half:
             result = self._chain.plain(x)
             if result is not None:
                 return result
         inputs = self._check(x, "x", self.widths[0])
         shape = (*inputs.shape[:-1], self.widths[-1])
-        target, finish = _arrays.prepare_out(out, shape, self.dtype, (inputs,))
-        self._chain.forward(_arrays.as_rows(inputs), [], [], target)
+        target, finish = _arrays.prepare_out(out, shape, inputs.dtype, (inputs,))
+        rows = self._enter(_arrays.as_rows(inputs))
+        values = np.empty(target.shape, rows.dtype) if self._half else target
+        self._chain.forward(rows, [], [], values)
+        if self._half:
+            _bfloat16.narrow(self._backend, values, target)
         result = finish()
         return result if out is not None else _arrays.result_like(result, x)
 
@@ -209,12 +225,13 @@ class ReLUNetwork:
         -----
         Kept for it: one bit a hidden unit, and the layers' inputs for the weights' gradients.
         """
-        traced = self._training.trace(x)
+        traced = None if self._half else self._training.trace(x)
         plain = traced is not None
         if traced is None:
             inputs = self._check(x, "x", self.widths[0])
-            traced = self._training.trace(np.ascontiguousarray(_arrays.as_rows(inputs)))
-            y = traced[0].reshape(*inputs.shape[:-1], self.widths[-1])
+            rows = self._enter(_arrays.as_rows(inputs))
+            traced = self._training.trace(np.ascontiguousarray(rows))
+            y = self._leave(traced[0]).reshape(*inputs.shape[:-1], self.widths[-1])
         else:
             y = traced[0]
         trace, shape, version = traced[1], y.shape, self._version
@@ -228,11 +245,12 @@ class ReLUNetwork:
             grad = self._check(grad_output, "grad_output", self.widths[-1])
             if grad.shape != shape:
                 raise ValueError(f"grad_output: got shape {grad.shape}, wanted {shape}, that of y")
-            rows = np.ascontiguousarray(grad.reshape(traced_shape))
+            rows = np.ascontiguousarray(self._enter(_arrays.as_rows(grad)).reshape(traced_shape))
             grad_input, grad_weights = trace.pull_back(rows, True)
+            grad_input = self._leave(grad_input).reshape(*shape[:-1], self.widths[0])
             return (
-                _arrays.result_like(grad_input.reshape(*shape[:-1], self.widths[0]), grad_output),
-                [_arrays.result_like(g, grad_output) for g in grad_weights],
+                _arrays.result_like(grad_input, grad_output),
+                [_arrays.result_like(self._leave(g), grad_output) for g in grad_weights],
             )
 
         traced_shape = traced[0].shape
@@ -250,7 +268,7 @@ class ReLUNetwork:
         y, dy : arrays, shape (..., out_features)
             ``dy = J(x) v``; at a kink the derivative is that of the inactive side, as in `vjp`.
         """
-        plain = self._training.jvp(x, v)
+        plain = None if self._half else self._training.jvp(x, v)
         if plain is not None:
             return plain
         linearized = self.linearize(x)
@@ -328,13 +346,19 @@ class ReLUNetwork:
     # Within the package --------------------------------------------------------------------------
 
     def _pack(self) -> None:
-        self._packed = [self._backend.pack_weight(w) for w in self._weights]
+        self._operands = self._weights
+        if self._half:
+            self._operands = [_bfloat16.widen(self._backend, w) for w in self._weights]
+        self._packed = [self._backend.pack_weight(w) for w in self._operands]
         self._chain = self._backend.pack_network(self._packed, self._negative_slope)
         self._training = self._backend.pack_training(self._chain)
 
     def _weights_changed(self) -> None:
         """Call after the arrays in ``_weights`` were written to."""
         self._version += 1
+        if self._half:
+            for own, wide in zip(self._weights, self._operands, strict=True):
+                self._backend.widen_bfloat16(own.view(np.uint16), wide)
         for handle in self._packed:
             if not isinstance(handle, np.ndarray):
                 handle.refresh()
@@ -345,12 +369,21 @@ class ReLUNetwork:
                 f"{name}: the weights of the network changed since it was made; make a new one"
             )
 
+    def _enter(self, rows: np.ndarray) -> np.ndarray:
+        """Checked rows as kernels take them."""
+        return _bfloat16.widen(self._backend, rows) if self._half else rows
+
+    def _leave(self, values: np.ndarray) -> np.ndarray:
+        """A result of kernels in the dtype of the weights."""
+        return _bfloat16.narrow(self._backend, values) if self._half else values
+
     def _check(self, array: Any, name: str, features: int) -> np.ndarray:
-        checked = _arrays.host_array(array, name)
-        if checked.dtype != self.dtype:
+        checked = _arrays.host_array(array, name, bfloat16=True)
+        if checked.dtype != self._weights[0].dtype:
+            came = _arrays.dtype_name(checked.dtype)
             raise TypeError(
-                f"{name}: got {checked.dtype}, wanted {self.dtype}, the dtype of the weights; "
-                f"pass {name}.astype(np.{self.dtype}) or use net.to({name})"
+                f"{name}: got {came}, wanted {self.dtype}, the dtype of the weights; "
+                f"pass {name}.astype(net.dtype) or use net.to({name})"
             )
         _arrays.check_last_axis(checked, name, features, f"widths {self.widths}")
         return checked
@@ -366,7 +399,7 @@ def _checked_weights(weights: Iterable[Any]) -> list[np.ndarray]:
     if isinstance(weights, np.ndarray) or not isinstance(weights, Iterable):
         came = "one array" if isinstance(weights, np.ndarray) else type(weights).__name__
         raise TypeError(f"weights: got {came}, wanted a list of matrices, one a layer")
-    arrays = [_arrays.host_array(w, f"weights[{i}]") for i, w in enumerate(weights)]
+    arrays = [_arrays.host_array(w, f"weights[{i}]", bfloat16=True) for i, w in enumerate(weights)]
     if not arrays:
         raise ValueError("weights: got an empty list, wanted at least one matrix")
     for i, array in enumerate(arrays):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from homfast import _arrays
+
 _WITHOUT = "saving and loading networks needs the package safetensors: pip install homfast[demo]"
 
 
@@ -24,6 +26,10 @@ def write(net: Any, path: Any) -> None:
         from safetensors.numpy import save_file
     except ImportError as error:
         raise ImportError(_WITHOUT) from error
+    if net.dtype == _arrays.BFLOAT16:
+        raise ImportError(
+            "bfloat16 in safetensors needs the package ml_dtypes: pip install homfast[test]"
+        )
     target = checked_path(path)
     if not os.path.isdir(os.path.dirname(os.path.abspath(target))):
         raise FileNotFoundError(f"path: the folder of {target!r} does not exist")

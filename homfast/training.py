@@ -176,6 +176,11 @@ def _check_rate(rate: Any) -> float:
 def _check_arguments(net: Any, batches: Any, steps: Any, optimizer: Any, weight_decay: Any) -> None:
     if not isinstance(net, ReLUNetwork):
         raise TypeError(f"net: got {type(net).__name__}, wanted a homfast.ReLUNetwork")
+    if net._half:
+        raise TypeError(
+            "net: got bfloat16 weights, in which small updates would be lost; train in float32 "
+            "with precision='medium' and round at the end: net.to(a bfloat16 array)"
+        )
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer: got {optimizer!r}, wanted one of {', '.join(_OPTIMIZERS)}")
     whole = isinstance(steps, (int, np.integer)) and not isinstance(steps, bool)

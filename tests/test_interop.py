@@ -84,7 +84,6 @@ def test_torch_that_is_refused(engine, torch, arrays):
     weight = torch.from_numpy(arrays["weight"])
     for name, bad, fix in (
         ("x", torch.from_numpy(arrays["x"]).requires_grad_(), r"x\.detach\(\)"),
-        ("x", torch.from_numpy(arrays["x"]).to(torch.bfloat16), "bfloat16|float32"),
         ("x", torch.from_numpy(arrays["x"]).to(torch.float16), "float32"),
         ("x", torch.from_numpy(arrays["x"]).to(torch.int32), "float32"),
         ("x", torch.from_numpy(arrays["x"]).to(torch.complex64), "float32"),

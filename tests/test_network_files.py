@@ -2,12 +2,13 @@
 
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
 from oracles import assert_same_bits
 
-from homfast import ReLUNetwork
+from homfast import ReLUNetwork, _arrays
 
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
@@ -115,10 +116,18 @@ def test_files_that_hold_no_network_are_value_errors(path, kind):
         ReLUNetwork.load(path)
 
 
-def test_bfloat16_is_a_value_error(path):
+def test_bfloat16_from_a_file(path):
+    pytest.importorskip("ml_dtypes")
     write(path, tensor([2, 2], [0, 8], "BF16"), bytes(8))
-    with pytest.raises(ValueError, match=r"^path: "):
-        ReLUNetwork.load(path)
+    assert ReLUNetwork.load(path).dtype.name == "bfloat16"
+
+
+def test_bfloat16_without_ml_dtypes(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    net = ReLUNetwork([SQUARE]).to(np.zeros(1, _arrays.BFLOAT16))
+    assert "dtype=bfloat16" in repr(net)
+    with pytest.raises(ImportError, match=r"ml_dtypes.*homfast\[test\]"):
+        net.save(path)
 
 
 @pytest.mark.parametrize(

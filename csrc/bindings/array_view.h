@@ -40,6 +40,12 @@ inline bool holds<std::uint8_t>(const py::array& array) {
          py::detail::npy_api::NPY_UBYTE_;
 }
 
+template <>
+inline bool holds<std::uint16_t>(const py::array& array) {
+  return py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr)->type_num ==
+         py::detail::npy_api::NPY_USHORT_;
+}
+
 // A 2-D array whose last axis is contiguous. T const reads, T not const writes.
 template <class T>
 MatrixView<T> matrix(const py::array& array, const char* name) {

@@ -2,6 +2,7 @@
 
 #include "bindings/plain_calls.h"
 #include "bindings/training_handle.h"
+#include "core/bfloat16.h"
 #include "core/dispatch.h"
 #include "core/gaussian.h"
 #include "core/parallel.h"
@@ -151,6 +152,29 @@ void bind_updates(py::module_& m) {
       py::arg("weight_decay"));
 }
 
+void bind_conversions(py::module_& m) {
+  m.def(
+      "widen_bfloat16",
+      [](const py::array& values, const py::array& out) {
+        const auto from = matrix<const std::uint16_t>(values, "values");
+        const auto to = matrix<float>(out, "out");
+        check(from.rows == to.rows && from.cols == to.cols, "out: shape does not match");
+        const py::gil_scoped_release release;
+        widen_bfloat16(from, to);
+      },
+      py::arg("values").noconvert(), py::arg("out").noconvert());
+  m.def(
+      "round_to_bfloat16",
+      [](const py::array& values, const py::array& out) {
+        const auto from = matrix<const float>(values, "values");
+        const auto to = matrix<std::uint16_t>(out, "out");
+        check(from.rows == to.rows && from.cols == to.cols, "out: shape does not match");
+        const py::gil_scoped_release release;
+        round_to_bfloat16(from, to);
+      },
+      py::arg("values").noconvert(), py::arg("out").noconvert());
+}
+
 void bind_entries(py::module_& m) {
   m.def(
       "gaussian_block",
@@ -236,6 +260,7 @@ PYBIND11_MODULE(_native, m) {
            py::arg("second_moments").noconvert());
   bind_layers(m);
   bind_updates(m);
+  bind_conversions(m);
   bind_entries(m);
   bind_settings(m);
 }

@@ -121,5 +121,11 @@ class Backend(Protocol):
     ) -> None:
         """weight -= learning_rate (grad + weight_decay weight), in place."""
 
+    def widen_bfloat16(self, values: Array, out: Array) -> None:
+        """out = the float32 numbers whose upper halves are the uint16 `values`."""
+
+    def round_to_bfloat16(self, values: Array, out: Array) -> None:
+        """out = the upper halves of the float32 `values`, rounded to nearest, ties to even."""
+
     def gaussian_block(self, seed: int, stream: int, row: int, column: int, out: Array) -> None:
         """out = the entries at (row, column) and on, to the bit as `homfast._backends.normal`."""

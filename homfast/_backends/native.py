@@ -31,6 +31,8 @@ else:
     grad_weight = _native.grad_weight
     adam_update = _native.adam_update
     sgd_update = _native.sgd_update
+    widen_bfloat16 = _native.widen_bfloat16
+    round_to_bfloat16 = _native.round_to_bfloat16
     gaussian_block = _native.gaussian_block
 
 

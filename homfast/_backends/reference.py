@@ -106,5 +106,15 @@ def sgd_update(weight, grad, learning_rate, weight_decay):
     weight -= dtype(learning_rate) * (grad + dtype(weight_decay) * weight)
 
 
+def widen_bfloat16(values, out):
+    out[...] = (values.astype(np.uint32) << 16).view(np.float32)
+
+
+def round_to_bfloat16(values, out):
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    out[...] = np.where(np.isnan(values), (bits >> 16) | 0x40, rounded)  # a NaN stays one
+
+
 def gaussian_block(seed, stream, row, column, out):
     normal.fill(seed, stream, row, column, out)

@@ -1,0 +1,11 @@
+// bfloat16, the upper half of a float32: widening is exact, narrowing rounds to nearest, ties to even.
+#pragma once
+
+#include "core/views.h"
+
+namespace homfast {
+
+void widen_bfloat16(MatrixView<const std::uint16_t> from, MatrixView<float> to);
+void round_to_bfloat16(MatrixView<const float> from, MatrixView<std::uint16_t> to);
+
+}  // namespace homfast
