@@ -27,18 +27,33 @@ FLAGS = [
     "-Wno-psabi",
     "-MMD",
 ]
-BASELINE = ["-march=x86-64-v2"] if platform.machine() in ("x86_64", "AMD64") else []
+# The macro that guards this machine's rows of targets.def, and the flags that every file gets.
+ARCHITECTURE, BASELINE = {
+    "x86_64": ("__x86_64__", ["-march=x86-64-v2"]),
+    "AMD64": ("__x86_64__", ["-march=x86-64-v2"]),
+    "aarch64": ("__aarch64__", ["-march=armv8-a"]),
+    "arm64": ("__aarch64__", ["-march=armv8-a"]),
+}.get(platform.machine(), ("", []))
 # gcc 12 warns about uninitialised values within its own AVX-512 header.
 TARGET_FLAGS = ["-Wno-ignored-attributes", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
 
 
 def list_targets():
     """Names and flags of the targets for this machine, from csrc/targets/targets.def."""
-    text = (ROOT / CSRC / "targets" / "targets.def").read_text()
-    rows = dict(re.findall(r'^HF_TARGET\((\w+), "([^"]*)"', text, re.MULTILINE))
-    if not BASELINE:
-        rows = {name: flags for name, flags in rows.items() if name == "scalar"}
-    return {name: flags.split() for name, flags in rows.items()}
+    rows, others, guard = {}, [], ""
+    for line in (ROOT / CSRC / "targets" / "targets.def").read_text().splitlines():
+        if condition := re.match(r"#if defined\((\w+)\)", line):
+            guard = condition[1]
+        elif line.startswith("#endif"):
+            guard = ""
+        elif row := re.match(r'HF_TARGET\((\w+), "([^"]*)"', line):
+            if guard in ("", ARCHITECTURE):
+                rows[row[1]] = row[2].split()
+            else:
+                others.append(row[1])
+    if others:
+        print(f"homfast: not for {platform.machine()}, left out: targets {', '.join(others)}")
+    return rows
 
 
 def compiler_takes(flags):

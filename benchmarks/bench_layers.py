@@ -4,8 +4,9 @@ import pytest
 
 from homfast.bench import layers
 
-FORWARD = [("forward", peer) for peer in ("homfast", "numpy", "torch", "torch.compile")]
-BACKWARD = [("backward", peer) for peer in ("homfast", "numpy", "torch", "torch.autograd")]
+FORWARD_PEERS = ("homfast", "numpy", "torch", "torch.compile", "jax", "onnxruntime")
+FORWARD = [("forward", peer) for peer in FORWARD_PEERS]
+BACKWARD = [("backward", peer) for peer in ("homfast", "numpy", "torch", "torch.autograd", "jax")]
 
 
 @pytest.mark.parametrize("case", layers.CASES, ids=lambda case: case.label)

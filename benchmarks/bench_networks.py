@@ -4,8 +4,9 @@ import pytest
 
 from homfast.bench import networks
 
-FORWARD = [("forward", peer) for peer in ("homfast", "numpy", "torch", "torch.compile")]
-GRADIENTS = [("gradients", peer) for peer in ("homfast", "numpy", "torch", "torch.autograd")]
+FORWARD_PEERS = ("homfast", "numpy", "torch", "torch.compile", "jax", "onnxruntime")
+FORWARD = [("forward", peer) for peer in FORWARD_PEERS]
+GRADIENTS = [("gradients", peer) for peer in ("homfast", "numpy", "torch", "torch.autograd", "jax")]
 
 
 @pytest.mark.parametrize("case", networks.CASES, ids=lambda case: case.label)

@@ -1,4 +1,4 @@
-"""MXCSR belongs to the caller: it is put back, and it does not depend on threads what it does."""
+"""MXCSR, or FPCR, belongs to the caller: put back, and what it does depends on no threads."""
 
 import mxcsr
 import numpy as np
@@ -7,7 +7,7 @@ from oracles import assert_same_bits, pack
 
 import homfast
 
-pytestmark = pytest.mark.skipif(not mxcsr.AVAILABLE, reason="MXCSR is of x86-64; read on Linux")
+pytestmark = pytest.mark.skipif(not mxcsr.AVAILABLE, reason="MXCSR and FPCR are read on Linux")
 
 MODES = {
     "flush": mxcsr.FLUSH,

@@ -153,7 +153,7 @@ def test_target(native_engine):
     assert output(code, HOMFAST_TARGET=native_engine.target) == native_engine.target
 
 
-@pytest.mark.parametrize("value", ["avx1024", "neon", "AVX2", "native", "scalar,avx2"])
+@pytest.mark.parametrize("value", ["avx1024", "altivec", "AVX2", "native", "scalar,avx2"])
 def test_bad_target(native_engine, value):
     done = run_python(CALL, HOMFAST_TARGET=value)
     assert done.returncode == 1, f"HOMFAST_TARGET={value} was taken"

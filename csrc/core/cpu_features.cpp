@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace homfast {
@@ -37,6 +39,11 @@ Features detect() {
   found["avx512bw"] = zmm && bit(b, 30);
   found["avx512vl"] = zmm && bit(b, 31);
   return found;
+}
+#elif defined(__aarch64__) && defined(__linux__)
+Features detect() {
+  constexpr unsigned long asimd = 1ul << 1;  // HWCAP_ASIMD of asm/hwcap.h
+  return {{"simd", (getauxval(AT_HWCAP) & asimd) != 0}};
 }
 #else
 Features detect() { return {}; }

@@ -1,4 +1,4 @@
-// What this processor and operating system allow, by own cpuid and xgetbv.
+// What this processor and operating system allow, by own cpuid and xgetbv, or the auxiliary vector.
 #pragma once
 
 #include <string>

@@ -24,12 +24,16 @@ class FloatEnvironment {
 #elif defined(__aarch64__)
   FloatEnvironment() {
     __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
-    __asm__ volatile("msr fpcr, %0" : : "r"(0L));
+    if (saved_ != kDefault) set(kDefault);
   }
-  ~FloatEnvironment() { __asm__ volatile("msr fpcr, %0" : : "r"(saved_)); }
+  ~FloatEnvironment() {
+    if (saved_ != kDefault) set(saved_);
+  }
 
  private:
-  long saved_ = 0;
+  static void set(long value) { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
+  static constexpr long kDefault = 0;  // round to nearest, denormals and NaN kept, no traps
+  long saved_ = kDefault;
 #else
   FloatEnvironment() {}
   ~FloatEnvironment() {}

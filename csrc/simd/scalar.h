@@ -79,8 +79,13 @@ HF_INLINE typename Simd<T>::vector zero() {
 HF_INLINE f32x4 broadcast(float x) { return f32x4{x, x, x, x}; }
 HF_INLINE f64x2 broadcast(double x) { return f64x2{x, x}; }
 
-// Compiled with -ffp-contract=off, so that this rounds twice on every machine.
+// Compiled with -ffp-contract=off, so that `a * b + c` rounds twice on every machine. Where the baseline
+// has a fused multiply-add in one instruction (aarch64), that is what `fma` is.
+#if defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
+constexpr bool has_fma = true;
+#else
 constexpr bool has_fma = false;
+#endif
 HF_INLINE f32x4 add(f32x4 a, f32x4 b) { return a + b; }
 HF_INLINE f64x2 add(f64x2 a, f64x2 b) { return a + b; }
 HF_INLINE f32x4 sub(f32x4 a, f32x4 b) { return a - b; }
@@ -97,8 +102,16 @@ HF_INLINE f64x2 sqrt(f64x2 a) {
   for (int i = 0; i < 2; ++i) a[i] = __builtin_sqrt(a[i]);
   return a;
 }
-HF_INLINE f32x4 fma(f32x4 a, f32x4 b, f32x4 c) { return a * b + c; }
-HF_INLINE f64x2 fma(f64x2 a, f64x2 b, f64x2 c) { return a * b + c; }
+HF_INLINE f32x4 fma(f32x4 a, f32x4 b, f32x4 c) {
+  if (!has_fma) return a * b + c;
+  for (int i = 0; i < 4; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return c;
+}
+HF_INLINE f64x2 fma(f64x2 a, f64x2 b, f64x2 c) {
+  if (!has_fma) return a * b + c;
+  for (int i = 0; i < 2; ++i) c[i] = __builtin_fma(a[i], b[i], c[i]);
+  return c;
+}
 
 HF_INLINE float hsum(f32x4 v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 HF_INLINE double hsum(f64x2 v) { return v[0] + v[1]; }

@@ -12,7 +12,7 @@ from homfast.bench.data import layer_data
 
 CASES = cases.LAYERS
 DIRECTIONS = ("forward", "backward")
-PEERS = ("numpy", "torch", "torch.autograd")
+PEERS = ("numpy", "torch", "torch.autograd", "jax", "onnxruntime")
 COLUMN = "(batch, in, out)"
 parse = cases.parse_layer
 

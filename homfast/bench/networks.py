@@ -12,7 +12,7 @@ from homfast.bench.data import network_data
 
 CASES = cases.NETWORKS
 DIRECTIONS = ("forward", "gradients")
-PEERS = ("numpy", "torch", "torch.autograd", "torch.compile")
+PEERS = ("numpy", "torch", "torch.autograd", "torch.compile", "jax", "onnxruntime")
 COLUMN = "batch, widths"
 parse = cases.parse_network
 

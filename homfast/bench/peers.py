@@ -26,6 +26,8 @@ _PEERS = {
     "torch.compile": ("homfast.bench.torch_peers", "TorchCompilePeer"),
     "torch.fused": ("homfast.bench.torch_peers", "TorchFusedAdamPeer"),
     "torch.foreach": ("homfast.bench.torch_peers", "TorchForeachAdamPeer"),
+    "jax": ("homfast.bench.jax_peers", "JaxPeer"),
+    "onnxruntime": ("homfast.bench.onnx_peers", "OnnxRuntimePeer"),
 }
 NAMES = tuple(_PEERS)
 

@@ -25,7 +25,8 @@ def default_threads() -> int:
 def same_threads(count: int) -> Iterator[list[str]]:
     """Set `count` threads for homfast, PyTorch and all BLAS and OpenMP libraries, and restore.
 
-    Import the peers before: only libraries that are loaded are set. Yields what could not be set.
+    Import the peers before: only libraries that are loaded are set. ONNX Runtime's sessions take
+    the number when they are made, JAX once a process. Yields what could not be set.
     """
     unset = []
     with contextlib.ExitStack() as stack:
@@ -36,6 +37,11 @@ def same_threads(count: int) -> Iterator[list[str]]:
         if torch is not None:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(count)
+        for name in ("jax_peers", "onnx_peers"):
+            peers = sys.modules.get(f"homfast.bench.{name}")
+            complaint = peers.set_threads(count) if peers is not None else None
+            if complaint:
+                unset.append(complaint)
         try:
             threadpoolctl = importlib.import_module("threadpoolctl")
         except ImportError:

@@ -12,7 +12,7 @@ from homfast.bench.data import network_data
 
 CASES = cases.TRAINING
 DIRECTIONS = ("step",)
-PEERS = ("torch.fused", "torch.foreach")
+PEERS = ("torch.fused", "torch.foreach", "jax")
 COLUMN = "batch, widths"
 parse = cases.parse_network
 
