@@ -57,7 +57,7 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
         if result is not None:
             return result
     call = _Forward(x, weight, out, precision, backend)
-    call.backend.linear(call.rows, call.weight, call.target)
+    call.backend.linear(call.rows, call.weight, call.target, call.precision)
     return call.result()
 
 
@@ -103,7 +103,9 @@ def linear_relu(
     if return_mask:
         mask = np.empty((*call.shape[:-1], (call.shape[-1] + 7) // 8), np.uint8)
         mask_target = mask.reshape(call.target.shape[0], mask.shape[-1])
-    call.backend.linear_relu(call.rows, call.weight, slope, call.target, mask_target)
+    call.backend.linear_relu(
+        call.rows, call.weight, slope, call.target, mask_target, call.precision
+    )
     if mask is None:
         return call.result()
     return call.result(), _arrays.result_like(mask, x)
@@ -144,6 +146,7 @@ def linear_relu_backward(
         if result is not None:
             return result
     _arrays.check_precision(precision)
+    precision = precision or "highest"
     grad = _arrays.host_array(grad_output, "grad_output")
     if grad.ndim == 0:
         raise ValueError("grad_output: got a scalar, wanted shape (..., out_features)")
@@ -177,12 +180,12 @@ def linear_relu_backward(
         grad_input = np.empty((*grad.shape[:-1], matrix.shape[1]), grad.dtype)
         rows = grad_input.reshape(grad_rows.shape[0], matrix.shape[1])
         handle = _arrays.as_kernel_matrix(matrix)
-        chosen.grad_input(grad_rows, handle, mask_bytes, slope, rows)
+        chosen.grad_input(grad_rows, handle, mask_bytes, slope, rows, precision)
         grad_input = _arrays.result_like(grad_input, grad_output)
     if x is not None:
         grad_weight = np.empty((out_features, inputs.shape[-1]), grad.dtype)
         rows = _arrays.as_rows(inputs)
-        chosen.grad_weight(grad_rows, rows, mask_bytes, slope, grad_weight)
+        chosen.grad_weight(grad_rows, rows, mask_bytes, slope, grad_weight, precision)
         grad_weight = _arrays.result_like(grad_weight, grad_output)
     return grad_input, grad_weight
 
@@ -190,11 +193,12 @@ def linear_relu_backward(
 class _Forward:
     """A checked forward call: rows, weight and target as kernels take them."""
 
-    __slots__ = ("backend", "finish", "rows", "shape", "source", "target", "weight")
+    __slots__ = ("backend", "finish", "precision", "rows", "shape", "source", "target", "weight")
 
     def __init__(self, x: Any, weight: Any, out: Any, precision: Any, backend: str | None):
         if precision is not None:
             _arrays.check_precision(precision)
+        self.precision = precision or "highest"
         inputs = _arrays.host_array(x, "x")
         matrix = _arrays.host_array(weight, "weight")
         _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")

@@ -317,7 +317,7 @@ class ReLUNetwork:
     # Within the package --------------------------------------------------------------------------
 
     def _pack(self) -> None:
-        self._packed = [self._backend.pack_weight(w) for w in self._weights]
+        self._packed = [self._backend.pack_weight(w, self._precision) for w in self._weights]
         self._chain = self._backend.pack_network(self._packed, self._negative_slope)
 
     def _weights_changed(self) -> None:
@@ -363,7 +363,12 @@ class ReLUNetwork:
         for layer in reversed(range(len(self._weights))):
             grad_weight = np.empty_like(self._weights[layer])
             self._backend.grad_weight(
-                grad, record.inputs[layer], masks[layer], self._negative_slope, grad_weight
+                grad,
+                record.inputs[layer],
+                masks[layer],
+                self._negative_slope,
+                grad_weight,
+                self._precision,
             )
             grad_weights[layer] = grad_weight
             if layer == 0 and not input_needed:
