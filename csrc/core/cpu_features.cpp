@@ -42,8 +42,8 @@ Features detect() {
   found["avx512vl"] = zmm && bit(b, 31);
   // Bits 17 and 18: the shapes and the contents of tiles.
   const bool tiles = (state & 0x60000) == 0x60000;
-  found["amx_tile"] = tiles && bit(d, 24);
-  found["amx_bf16"] = tiles && bit(d, 22);
+  found["amx-tile"] = tiles && bit(d, 24);
+  found["amx-bf16"] = tiles && bit(d, 22);
   return found;
 }
 #else

@@ -204,14 +204,25 @@ void on_illegal(int, siginfo_t*, void* raw) {
   rip += length;
 }
 
+using SigactionFunction = int (*)(int, const struct sigaction*, struct sigaction*);
+SigactionFunction next_sigaction() {
+  static const auto next = reinterpret_cast<SigactionFunction>(dlsym(RTLD_NEXT, "sigaction"));
+  return next;
+}
+
 __attribute__((constructor)) void install() {
   struct sigaction action {};
   action.sa_sigaction = on_illegal;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
-  sigaction(SIGILL, &action, nullptr);
+  next_sigaction()(SIGILL, &action, nullptr);
 }
 
 }  // namespace
+
+// Python's faulthandler would take SIGILL for itself.
+extern "C" int sigaction(int number, const struct sigaction* action, struct sigaction* old) {
+  return next_sigaction()(number, number == SIGILL ? nullptr : action, old);
+}
 
 // Whether this thread's tiles are in use: a kernel must not return with them.
 extern "C" int emulated_tiles_configured() { return state.configured; }
