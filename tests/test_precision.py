@@ -76,6 +76,16 @@ def test_bound(engine, rng, kind, word):
         assert_within(grad_weight, *bounds(engine, grad.T, x, word), f"grad_weight {case}")
 
 
+@pytest.mark.parametrize(("word", "most"), [("high", 6e-7), ("medium", 3e-4)])
+def test_operands_are_rounded_not_cut(engine, rng, word, most):
+    """The root mean square: cutting bits off would give 2.7e-6 for "high", 6.2e-4 for "medium"."""
+    x, weight = data(rng, "normal", 48, 256, 48)
+    y = homfast.linear(x, weight, precision=word, backend=engine.backend)
+    exact = x.astype(np.float64) @ weight.T.astype(np.float64)
+    error = (y - exact) / (np.abs(x).astype(np.float64) @ np.abs(weight.T).astype(np.float64))
+    assert np.sqrt(np.mean(error**2)) < most, f"{engine} {word}"
+
+
 def bounds(engine, left, right, word):
     value, bound = product(left, right, fused=engine.fused)
     magnitude = np.abs(left.astype(value.dtype)) @ np.abs(right.astype(value.dtype))
