@@ -12,7 +12,7 @@ compiler: str
 class PackedWeight:
     """A weight (out_features, in_features) in the order the kernels read it; keeps the array."""
 
-    def __init__(self, weight: Array) -> None: ...
+    def __init__(self, weight: Array, precision: str = "highest") -> None: ...
     def refresh(self) -> None: ...
 
 class PackedNetwork:
@@ -58,18 +58,38 @@ def plain_linear(
 def plain_backward(
     grad_output: Any, x: Any, weight: Any, mask: Any, negative_slope: float, /
 ) -> Any: ...
-def linear(x: Array, weight: Weight, out: Array) -> None: ...
+def linear(x: Array, weight: Weight, out: Array, precision: str = "highest") -> None: ...
 def linear_relu(
-    x: Array, weight: Weight, negative_slope: float, out: Array, mask: Array | None
+    x: Array,
+    weight: Weight,
+    negative_slope: float,
+    out: Array,
+    mask: Array | None,
+    precision: str = "highest",
 ) -> None: ...
 def linear_masked(
-    x: Array, weight: Weight, mask: Array, negative_slope: float, out: Array
+    x: Array,
+    weight: Weight,
+    mask: Array,
+    negative_slope: float,
+    out: Array,
+    precision: str = "highest",
 ) -> None: ...
 def grad_input(
-    grad_output: Array, weight: Weight, mask: Array | None, negative_slope: float, out: Array
+    grad_output: Array,
+    weight: Weight,
+    mask: Array | None,
+    negative_slope: float,
+    out: Array,
+    precision: str = "highest",
 ) -> None: ...
 def grad_weight(
-    grad_output: Array, x: Array, mask: Array | None, negative_slope: float, out: Array
+    grad_output: Array,
+    x: Array,
+    mask: Array | None,
+    negative_slope: float,
+    out: Array,
+    precision: str = "highest",
 ) -> None: ...
 def adam_update(
     weight: Array,

@@ -44,8 +44,9 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
     Notes
     -----
     Componentwise, ``|error| <= gamma_K |weight| |x|`` with ``gamma_K = K u / (1 - K u)``, ``u`` the
-    unit roundoff. The bits of a row depend on that row and the weights alone, see
-    `set_batch_invariant`.
+    unit roundoff. On a bf16 matrix unit "highest" adds ``K 2^-120 max|weight| max|x|``, "high"
+    ``2^-15 |weight| |x|`` and "medium" ``(2^-7 + 2^-16) |weight| |x|``. The bits of a row depend on
+    that row and the weights alone, see `set_batch_invariant`.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
         if result is not None:
             return result
     call = _Forward(x, weight, out, precision, backend)
-    call.backend.linear(call.rows, call.weight, call.target)
+    call.backend.linear(call.rows, call.weight, call.target, call.precision)
     return call.result()
 
 
@@ -104,7 +105,9 @@ def linear_relu(
     if return_mask:
         mask = np.empty((*call.shape[:-1], (call.shape[-1] + 7) // 8), np.uint8)
         mask_target = mask.reshape(call.target.shape[0], mask.shape[-1])
-    call.backend.linear_relu(call.rows, call.weight, slope, call.target, mask_target)
+    call.backend.linear_relu(
+        call.rows, call.weight, slope, call.target, mask_target, call.precision
+    )
     if mask is None:
         return call.result()
     return call.result(), _arrays.result_like(mask, x)
@@ -178,6 +181,7 @@ def linear_relu_backward(
     if half:
         _bfloat16.check_precision(precision)
         grad_rows = _bfloat16.widen(chosen, grad_rows)
+    level = "medium" if half else precision or "highest"
 
     def finished(result: np.ndarray, shape: tuple[int, ...]) -> Any:
         values = _bfloat16.narrow(chosen, result) if half else result
@@ -188,14 +192,14 @@ def linear_relu_backward(
         if half:
             handle = _bfloat16.widen(chosen, handle)
         rows = np.empty((grad_rows.shape[0], matrix.shape[1]), grad_rows.dtype)
-        chosen.grad_input(grad_rows, handle, mask_bytes, slope, rows)
+        chosen.grad_input(grad_rows, handle, mask_bytes, slope, rows, level)
         grad_input = finished(rows, (*grad.shape[:-1], matrix.shape[1]))
     if x is not None:
         rows = _arrays.as_rows(inputs)
         if half:
             rows = _bfloat16.widen(chosen, rows)
         result = np.empty((out_features, inputs.shape[-1]), grad_rows.dtype)
-        chosen.grad_weight(grad_rows, rows, mask_bytes, slope, result)
+        chosen.grad_weight(grad_rows, rows, mask_bytes, slope, result, level)
         grad_weight = finished(result, result.shape)
     return grad_input, grad_weight
 
@@ -203,11 +207,14 @@ def linear_relu_backward(
 class _Forward:
     """A checked forward call: rows, weight and target as kernels take them."""
 
-    __slots__ = ("backend", "finish", "rounded", "rows", "shape", "source", "target", "weight")
+    __slots__ = (
+        "backend", "finish", "precision", "rounded", "rows", "shape", "source", "target", "weight",
+    )  # fmt: skip
 
     def __init__(self, x: Any, weight: Any, out: Any, precision: Any, backend: str | None):
         if precision is not None:
             _arrays.check_precision(precision)
+        self.precision = precision or "highest"
         inputs = _arrays.host_array(x, "x", bfloat16=True)
         matrix = _arrays.host_array(weight, "weight", bfloat16=True)
         _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
@@ -231,6 +238,7 @@ class _Forward:
         self.rounded: np.ndarray | None = None
         if inputs.dtype == _arrays.BFLOAT16:
             _bfloat16.check_precision(precision)
+            self.precision = "medium"
             self.rows = _bfloat16.widen(self.backend, self.rows)
             self.weight = _bfloat16.widen(self.backend, self.weight)
             self.rounded, self.target = self.target, np.empty(self.target.shape, np.float32)

@@ -349,7 +349,7 @@ class ReLUNetwork:
         self._operands = self._weights
         if self._half:
             self._operands = [_bfloat16.widen(self._backend, w) for w in self._weights]
-        self._packed = [self._backend.pack_weight(w) for w in self._operands]
+        self._packed = [self._backend.pack_weight(w, self._precision) for w in self._operands]
         self._chain = self._backend.pack_network(self._packed, self._negative_slope)
         self._training = self._backend.pack_training(self._chain)
 

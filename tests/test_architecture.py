@@ -81,15 +81,13 @@ def test_flags_of_a_target_have_their_processor_features():
                 wanted |= set(flag.split("+")[1:])  # -march=armv8-a+simd: what is beyond the base
             elif flag.startswith("-m"):
                 wanted.add(flag.removeprefix("-m"))
-        asked = set(features.split())
+        asked = set(features.split()) - {"amx-permission"}  # of the system, not the compiler
         assert wanted == asked, f"{name}: flags {sorted(wanted)}, features {sorted(asked)}"
         assert (CSRC / "targets" / f"{name}.cpp").exists(), name
 
 
 def test_targets_are_short():
     for path in (CSRC / "targets").glob("*.cpp"):
-        if path.stem == "amx":
-            continue
         lines = [line for line in without_comments(path).splitlines() if line.strip()]
         assert len(lines) <= 6, f"{path.name} has {len(lines)} lines"
 

@@ -19,8 +19,8 @@ SHAPES = [(1, 1, 1), (1, 257, 3), (2, 3, 130), (5, 8, 8), (15, 16, 17), (16, 17,
 def automatic_is_native(monkeypatch, native_engine):
     monkeypatch.delenv("HOMFAST_BACKEND", raising=False)
     monkeypatch.setattr(_backends, "_automatic", None)
-    for name in ("short_way", "short_way_back"):  # chosen with it
-        monkeypatch.setattr(_backends, name, getattr(_backends, name))
+    monkeypatch.setattr(_backends, "short_way", _backends._first_call)  # chosen with it
+    monkeypatch.setattr(_backends, "short_way_back", _backends._first_call_back)
     assert _backends.automatic().name == "native"
 
 

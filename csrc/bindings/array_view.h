@@ -71,6 +71,13 @@ inline void check(bool condition, const char* message) {
   if (!condition) throw py::value_error(message);
 }
 
+inline Precision precision_of(const std::string& word) {
+  if (word == "high") return Precision::high;
+  if (word == "medium") return Precision::medium;
+  check(word == "highest", "precision: wanted 'highest', 'high' or 'medium'");
+  return Precision::highest;
+}
+
 using OptionalArray = std::optional<py::array>;
 
 // A bit mask for (rows, features), or an empty view for None.

@@ -17,7 +17,8 @@ namespace homfast {
 namespace {
 
 void forward(const py::array& x, const py::object& weight, Epilogue epilogue, double slope,
-             const py::array& out, const OptionalArray& mask) {
+             const py::array& out, const OptionalArray& mask, const std::string& precision) {
+  const Precision wanted = precision_of(precision);
   for_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     const auto rows = matrix<const T>(x, "x");
@@ -27,7 +28,7 @@ void forward(const py::array& x, const py::object& weight, Epilogue epilogue, do
     check(target.rows == rows.rows && target.cols == w.view.rows, "out: shape does not match");
     const auto bits = mask_view(mask, target.rows, target.cols, epilogue == Epilogue::relu);
     const py::gil_scoped_release release;
-    linear<T>(rows, w, epilogue, static_cast<T>(slope), bits, target);
+    linear<T>(rows, w, epilogue, static_cast<T>(slope), bits, target, wanted);
   });
 }
 
@@ -57,30 +58,33 @@ void bind_layers(py::module_& m) {
   });
   m.def(
       "linear",
-      [](const py::array& x, const py::object& weight, const py::array& out) {
-        forward(x, weight, Epilogue::none, 0.0, out, std::nullopt);
+      [](const py::array& x, const py::object& weight, const py::array& out,
+         const std::string& precision) {
+        forward(x, weight, Epilogue::none, 0.0, out, std::nullopt, precision);
       },
-      py::arg("x").noconvert(), py::arg("weight"), py::arg("out").noconvert());
+      py::arg("x").noconvert(), py::arg("weight"), py::arg("out").noconvert(),
+      py::arg("precision") = "highest");
   m.def(
       "linear_relu",
       [](const py::array& x, const py::object& weight, double negative_slope, const py::array& out,
-         const OptionalArray& mask) {
-        forward(x, weight, Epilogue::relu, negative_slope, out, mask);
+         const OptionalArray& mask, const std::string& precision) {
+        forward(x, weight, Epilogue::relu, negative_slope, out, mask, precision);
       },
       py::arg("x").noconvert(), py::arg("weight"), py::arg("negative_slope"),
-      py::arg("out").noconvert(), py::arg("mask").noconvert());
+      py::arg("out").noconvert(), py::arg("mask").noconvert(), py::arg("precision") = "highest");
   m.def(
       "linear_masked",
       [](const py::array& x, const py::object& weight, const py::array& mask, double negative_slope,
-         const py::array& out) {
-        forward(x, weight, Epilogue::masked, negative_slope, out, mask);
+         const py::array& out, const std::string& precision) {
+        forward(x, weight, Epilogue::masked, negative_slope, out, mask, precision);
       },
       py::arg("x").noconvert(), py::arg("weight"), py::arg("mask").noconvert(),
-      py::arg("negative_slope"), py::arg("out").noconvert());
+      py::arg("negative_slope"), py::arg("out").noconvert(), py::arg("precision") = "highest");
   m.def(
       "grad_input",
       [](const py::array& grad_output, const py::object& weight, const OptionalArray& mask,
-         double negative_slope, const py::array& out) {
+         double negative_slope, const py::array& out, const std::string& precision) {
+        const Precision wanted = precision_of(precision);
         for_dtype(grad_output, [&](auto zero) {
           using T = decltype(zero);
           const auto grad = matrix<const T>(grad_output, "grad_output");
@@ -90,15 +94,17 @@ void bind_layers(py::module_& m) {
           check(target.rows == grad.rows && target.cols == w.view.cols, "out: shape does not match");
           const auto bits = mask_view(mask, grad.rows, grad.cols, false);
           const py::gil_scoped_release release;
-          homfast::grad_input<T>(grad, w, bits, static_cast<T>(negative_slope), target);
+          homfast::grad_input<T>(grad, w, bits, static_cast<T>(negative_slope), target,
+                                 wanted);
         });
       },
       py::arg("grad_output").noconvert(), py::arg("weight"), py::arg("mask").noconvert(),
-      py::arg("negative_slope"), py::arg("out").noconvert());
+      py::arg("negative_slope"), py::arg("out").noconvert(), py::arg("precision") = "highest");
   m.def(
       "grad_weight",
       [](const py::array& grad_output, const py::array& x, const OptionalArray& mask,
-         double negative_slope, const py::array& out) {
+         double negative_slope, const py::array& out, const std::string& precision) {
+        const Precision wanted = precision_of(precision);
         for_dtype(grad_output, [&](auto zero) {
           using T = decltype(zero);
           const auto grad = matrix<const T>(grad_output, "grad_output");
@@ -108,11 +114,12 @@ void bind_layers(py::module_& m) {
           check(target.rows == grad.cols && target.cols == rows.cols, "out: shape does not match");
           const auto bits = mask_view(mask, grad.rows, grad.cols, false);
           const py::gil_scoped_release release;
-          homfast::grad_weight<T>(grad, rows, bits, static_cast<T>(negative_slope), target);
+          homfast::grad_weight<T>(grad, rows, bits, static_cast<T>(negative_slope), target,
+                                 wanted);
         });
       },
       py::arg("grad_output").noconvert(), py::arg("x").noconvert(), py::arg("mask").noconvert(),
-      py::arg("negative_slope"), py::arg("out").noconvert());
+      py::arg("negative_slope"), py::arg("out").noconvert(), py::arg("precision") = "highest");
 }
 
 void bind_updates(py::module_& m) {
@@ -237,7 +244,8 @@ PYBIND11_MODULE(_native, m) {
     }
   });
   py::class_<WeightHandle>(m, "PackedWeight")
-      .def(py::init<py::array>(), py::arg("weight").noconvert())
+      .def(py::init<py::array, const std::string&>(), py::arg("weight").noconvert(),
+           py::arg("precision") = "highest")
       .def("refresh", &WeightHandle::refresh, py::call_guard<py::gil_scoped_release>());
   py::class_<NetworkHandle>(m, "PackedNetwork")
       .def(py::init<std::vector<py::object>, double>(), py::arg("layers"), py::arg("negative_slope"))

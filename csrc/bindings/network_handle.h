@@ -74,7 +74,9 @@ class NetworkHandle {
       const py::gil_scoped_release release;
       const Target& here = target_in_use();
       for (std::size_t i = 0; i < steps.size(); ++i) {
-        steps[i].panels = weights[steps.size() - 1 - i].packed->backward_panels(here);
+        PackedWeight<T>& packed = *weights[steps.size() - 1 - i].packed;
+        steps[i].panels = packed.backward_panels(here);
+        steps[i].precision = packed.precision();
       }
       run_chain<T>(rows, steps, static_cast<T>(slope_), target, here);
     });
@@ -110,6 +112,7 @@ class NetworkHandle {
     const Target& here = target_in_use();
     for (std::size_t i = 0; i < steps.size(); ++i) {
       steps[i].panels = weights[i].packed->forward_panels(here);
+      steps[i].precision = weights[i].packed->precision();
     }
     run_chain<T>(x, steps, static_cast<T>(slope_), out, here);
   }

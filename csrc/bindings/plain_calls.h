@@ -28,7 +28,7 @@ py::object plain_forward(const PlainArray& x, const PlainArray& weight, bool rel
   {
     const py::gil_scoped_release release;
     linear<T>(rows, {w, nullptr}, relu ? Epilogue::relu : Epilogue::none, static_cast<T>(slope),
-              bits, target);
+              bits, target, Precision::highest);
   }
   if (return_mask) return py::make_tuple(std::move(out), std::move(*mask));
   return std::move(out);
@@ -81,8 +81,9 @@ py::object plain_backward(const PlainArray& grad, const py::object& x, const py:
   {
     const py::gil_scoped_release release;
     const T a = static_cast<T>(slope);
-    if (wants_input) homfast::grad_input<T>(g, {w, nullptr}, bits, a, input_target);
-    if (wants_weight) homfast::grad_weight<T>(g, rows, bits, a, weight_target);
+    constexpr Precision precision = Precision::highest;
+    if (wants_input) homfast::grad_input<T>(g, {w, nullptr}, bits, a, input_target, precision);
+    if (wants_weight) homfast::grad_weight<T>(g, rows, bits, a, weight_target, precision);
   }
   return py::make_tuple(std::move(grad_input), std::move(grad_weight));
 }

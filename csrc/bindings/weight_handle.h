@@ -13,11 +13,12 @@ namespace homfast {
 // A weight packed for many calls; it keeps the array alive.
 class WeightHandle {
  public:
-  explicit WeightHandle(py::array weight) : array_(std::move(weight)) {
+  WeightHandle(py::array weight, const std::string& precision) : array_(std::move(weight)) {
+    const Precision wanted = precision_of(precision);
     if (holds_float(array_)) {
-      packed_ = std::make_unique<PackedWeight<float>>(matrix<const float>(array_, "weight"));
+      packed_ = std::make_unique<PackedWeight<float>>(matrix<const float>(array_, "weight"), wanted);
     } else {
-      packed_ = std::make_unique<PackedWeight<double>>(matrix<const double>(array_, "weight"));
+      packed_ = std::make_unique<PackedWeight<double>>(matrix<const double>(array_, "weight"), wanted);
     }
   }
 

@@ -80,7 +80,8 @@ std::vector<ChainStep<T>> forward_steps(const std::vector<Weight<T>>& weights, E
     const auto& view = weights[i].view;
     const bool last = i + 1 == steps.size();
     steps[i] = {weights[i].packed->forward_panels(here), view.cols, view.rows,
-                last ? Epilogue::none : epilogue, last ? MaskView{} : masks[i], {}, {}};
+                last ? Epilogue::none : epilogue, last ? MaskView{} : masks[i], {}, {},
+                weights[i].packed->precision()};
   }
   return steps;
 }
@@ -158,12 +159,13 @@ void run_backward(const std::vector<Weight<T>>& weights, T slope, const Trace<T>
   for (std::size_t layer = layers - 1; layer > 0; --layer) {
     const auto& view = weights[layer].view;
     steps.push_back({weights[layer].packed->backward_panels(here), view.rows, view.cols,
-                     Epilogue::masked, trace.masks[layer - 1], {}, masked[layer - 1]});
+                     Epilogue::masked, trace.masks[layer - 1], {}, masked[layer - 1],
+                     weights[layer].packed->precision()});
   }
   if (grad_input.data) {
     const auto& view = weights.front().view;
     steps.push_back({weights.front().packed->backward_panels(here), view.rows, view.cols,
-                     Epilogue::none, {}, {}, {}});
+                     Epilogue::none, {}, {}, {}, weights.front().packed->precision()});
   }
   if (!steps.empty()) {
     run_chain<T>(grad_output, steps, slope, grad_input.data ? grad_input : masked.front(), here);
@@ -174,6 +176,7 @@ void run_backward(const std::vector<Weight<T>>& weights, T slope, const Trace<T>
     const auto grad = layer + 1 == layers ? grad_output : read_only(masked[layer]);
     const auto input = layer == 0 ? trace.x : read_only(trace.hidden[layer - 1]);
     products[layer] = weight_gradient(grad, input, grad_weights[layer]);
+    products[layer].precision = weights[layer].packed->precision();
   }
   run_weight_gradients(products, here);
 }

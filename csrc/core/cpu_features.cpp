@@ -8,6 +8,10 @@
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace homfast {
 namespace {
@@ -38,6 +42,10 @@ Features detect() {
   found["avx512dq"] = zmm && bit(b, 17);
   found["avx512bw"] = zmm && bit(b, 30);
   found["avx512vl"] = zmm && bit(b, 31);
+  // Bits 17 and 18: the shapes and the contents of tiles.
+  const bool tiles = (state & 0x60000) == 0x60000;
+  found["amx-tile"] = tiles && bit(d, 24);
+  found["amx-bf16"] = tiles && bit(d, 22);
   return found;
 }
 #elif defined(__aarch64__) && defined(__linux__)
@@ -49,16 +57,33 @@ Features detect() {
 Features detect() { return {}; }
 #endif
 
+// Linux lets a process use the contents of tiles when it has asked; it may refuse, as where a signal
+// stack is too small for them. Asked once, when the targets are first listed.
+bool may_use_tiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA
+  static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 std::string missing_cpu_feature(const char* names) {
   const Features found = detect();
   std::istringstream words(names);
+  bool asks = false;
   for (std::string word; words >> word;) {
+    if (word == kTilePermission) {
+      asks = true;  // of a processor that has all else
+      continue;
+    }
     const auto entry = found.find(word);
     if (entry == found.end() || !entry->second) return word;
   }
-  return {};
+  return asks && !may_use_tiles() ? kTilePermission : std::string();
 }
 
 }  // namespace homfast

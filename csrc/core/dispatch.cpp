@@ -18,6 +18,7 @@ namespace {
 std::string why_not(const TargetKernels* kernels, const char* features) {
   if (!kernels) return "not compiled: the compiler lacked this instruction set";
   const std::string missing = missing_cpu_feature(features);
+  if (missing == kTilePermission) return "the system refused this process the use of AMX tiles";
   return missing.empty() ? missing : "this processor or system lacks " + missing;
 }
 

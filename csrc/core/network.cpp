@@ -68,6 +68,7 @@ void run_rows(MatrixView<const T> x, const std::vector<ChainStep<T>>& steps, T s
     p.mask = mask.data;
     p.mask_stride = mask.row_stride;
     p.slope = slope;
+    p.precision = step.precision;
     run(p);
     input = target.data;
     input_stride = target.row_stride;

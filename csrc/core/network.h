@@ -16,6 +16,7 @@ struct ChainStep {
   MaskView mask;     // of the epilogue, one row a sample; without data, none
   MaskView a_mask;   // of the input
   MatrixView<T> keep;  // where the output is kept, one row a sample; without data, in scratch
+  Precision precision = Precision::highest;  // that the panels were packed for
 };
 
 // out = the chain applied to each row of x; the last step writes to out. The bits of a row do not

@@ -31,7 +31,8 @@ void run_dot_rows(const Product<T>& p, const Target& target) {
 }
 
 template <class T>
-Product<T> make_product(MatrixView<T> out, index_t depth, Epilogue epilogue, T slope) {
+Product<T> make_product(MatrixView<T> out, index_t depth, Epilogue epilogue, T slope,
+                        Precision precision) {
   Product<T> p{};
   p.m = out.rows;
   p.n = out.cols;
@@ -40,6 +41,7 @@ Product<T> make_product(MatrixView<T> out, index_t depth, Epilogue epilogue, T s
   p.c_stride = out.row_stride;
   p.epilogue = epilogue;
   p.slope = slope;
+  p.precision = precision;
   return p;
 }
 
@@ -76,9 +78,10 @@ bool get_batch_invariant() { return batch_invariant.load(); }
 
 template <class T>
 void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope, MaskView mask,
-            MatrixView<T> out) {
+            MatrixView<T> out, Precision precision) {
   const Target& here = target();
-  Product<T> p = make_product<T>(out, x.cols, epilogue, slope);
+  if (weight.packed) precision = weight.packed->precision();
+  Product<T> p = make_product<T>(out, x.cols, epilogue, slope, precision);
   p.mask = mask.data;
   p.mask_stride = mask.row_stride;
   set_a<T>(p, x, false, {});
@@ -93,9 +96,10 @@ void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope,
 
 template <class T>
 void grad_input(MatrixView<const T> grad_output, Weight<T> weight, MaskView mask, T slope,
-                MatrixView<T> out) {
+                MatrixView<T> out, Precision precision) {
   const Target& here = target();
-  Product<T> p = make_product<T>(out, grad_output.cols, Epilogue::none, slope);
+  if (weight.packed) precision = weight.packed->precision();
+  Product<T> p = make_product<T>(out, grad_output.cols, Epilogue::none, slope, precision);
   set_a<T>(p, grad_output, false, mask);
   set_b<T>(p, weight.view, Layout::rows,
            weight.packed ? weight.packed->backward_panels(here) : nullptr);
@@ -104,8 +108,8 @@ void grad_input(MatrixView<const T> grad_output, Weight<T> weight, MaskView mask
 
 template <class T>
 void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
-                 MatrixView<T> out) {
-  Product<T> p = make_product<T>(out, x.rows, Epilogue::none, slope);
+                 MatrixView<T> out, Precision precision) {
+  Product<T> p = make_product<T>(out, x.rows, Epilogue::none, slope, precision);
   set_a<T>(p, grad_output, true, mask);
   set_b<T>(p, x, Layout::rows, nullptr);
   run_product(p, target());
@@ -154,10 +158,12 @@ double measure_peak(double seconds) {
 }
 
 #define HF_INSTANTIATE(T)                                                                       \
-  template void linear<T>(MatrixView<const T>, Weight<T>, Epilogue, T, MaskView, MatrixView<T>); \
-  template void grad_input<T>(MatrixView<const T>, Weight<T>, MaskView, T, MatrixView<T>);       \
+  template void linear<T>(MatrixView<const T>, Weight<T>, Epilogue, T, MaskView, MatrixView<T>,  \
+                          Precision);                                                            \
+  template void grad_input<T>(MatrixView<const T>, Weight<T>, MaskView, T, MatrixView<T>,        \
+                              Precision);                                                        \
   template void grad_weight<T>(MatrixView<const T>, MatrixView<const T>, MaskView, T,            \
-                               MatrixView<T>);                                                   \
+                               MatrixView<T>, Precision);                                        \
   template void adam_update<T>(T*, const T*, T*, T*, index_t, const AdamCoefficients&);          \
   template void sgd_update<T>(T*, const T*, index_t, T, T);                                      \
   template double measure_peak<T>(double);

@@ -24,20 +24,20 @@ struct Weight {
 void set_batch_invariant(bool enabled);
 bool get_batch_invariant();
 
-// out = epilogue(x weight^T). A mask without data is none.
+// out = epilogue(x weight^T). A mask without data is none. A packed weight has a precision of its own.
 template <class T>
 void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope, MaskView mask,
-            MatrixView<T> out);
+            MatrixView<T> out, Precision precision);
 
 // out = (mask applied to grad_output) weight.
 template <class T>
 void grad_input(MatrixView<const T> grad_output, Weight<T> weight, MaskView mask, T slope,
-                MatrixView<T> out);
+                MatrixView<T> out, Precision precision);
 
 // out = (mask applied to grad_output)^T x: a chain over the rows in order.
 template <class T>
 void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
-                 MatrixView<T> out);
+                 MatrixView<T> out, Precision precision);
 
 template <class T>
 void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,

@@ -33,14 +33,15 @@ const T* PackedWeight<T>::pack(Panels& panels, Layout layout, index_t depth, ind
     const KernelTable<T>& table = kernels<T>(target);
     const index_t width = table.panel_width;
     const index_t count = (cols + width - 1) / width;
-    const index_t size = std::max<index_t>(1, count * width * depth);
+    const index_t panel_size = table.packed_size(depth, width, precision_);
+    const index_t size = std::max<index_t>(1, count * panel_size);
     T* const out = static_cast<T*>(panels.buffer.reserve(static_cast<std::size_t>(size) * sizeof(T)));
     const int parts = threads_for(kPackCost * static_cast<double>(size));
     auto pack_part = [&](index_t part) {
       const index_t begin = count * part / parts, end = count * (part + 1) / parts;
       const Range range{begin * width, std::min(cols, end * width)};
-      table.pack_panels(weight_.data, weight_.row_stride, layout, depth, range,
-                        out + begin * width * depth);
+      table.pack_panels(weight_.data, weight_.row_stride, layout, depth, range, precision_,
+                        out + begin * panel_size);
     };
     parallel_for(parts, pack_part);
     panels.target = &target;

@@ -8,14 +8,16 @@
 
 namespace homfast {
 
-// Keeps the view it is made from, which must outlive it; packs for a product when that is first asked
-// for, and again after `refresh` or a change of target.
+// Keeps the view it is made from, which must outlive it; packs for a product of its precision when that
+// is first asked for, and again after `refresh` or a change of target.
 template <class T>
 class PackedWeight {
  public:
-  explicit PackedWeight(MatrixView<const T> weight) : weight_(weight) {}
+  PackedWeight(MatrixView<const T> weight, Precision precision)
+      : weight_(weight), precision_(precision) {}
 
   const MatrixView<const T>& view() const { return weight_; }
+  Precision precision() const { return precision_; }
 
   // Panels of weight^T, for x weight^T.
   const T* forward_panels(const Target& target);
@@ -34,6 +36,7 @@ class PackedWeight {
   const T* pack(Panels& panels, Layout layout, index_t depth, index_t cols, const Target& target);
 
   MatrixView<const T> weight_;
+  Precision precision_;
   std::mutex mutex_;
   Panels forward_, backward_;
 };

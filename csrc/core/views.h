@@ -38,6 +38,10 @@ enum class Layout {
   panels,   // packed by pack_panels: [j / panel_width][k][panel_width]
 };
 
+// Accuracy of float products (README, "The contract"): targets with a bf16 matrix unit compute in fewer
+// planes for less; all others, and double, ignore it.
+enum class Precision { highest, high, medium };
+
 // What happens to a finished sum z before it is stored.
 enum class Epilogue {
   none,
@@ -45,8 +49,9 @@ enum class Epilogue {
   masked,  // z where the bit of `mask` is set, else +0 or slope z
 };
 
-// C (m, n) = A (m, k) B (k, n). Each element is one chain of multiply-adds over k in order,
-// whatever the tiling: its bits depend on its row of A and column of B alone.
+// C (m, n) = A (m, k) B (k, n). Each element is summed in an order that k alone decides, whatever the
+// tiling (one chain of multiply-adds; on a matrix unit, chains of products of a step): its bits depend
+// on its row of A and column of B alone.
 template <class T>
 struct Product {
   index_t m, n, k;
@@ -68,6 +73,7 @@ struct Product {
   index_t mask_stride;
 
   T slope;
+  Precision precision;  // panels were packed for it
 
   // Called between blocks on the thread that computes; true means leave as you are.
   bool (*stop)(void*);

@@ -2,7 +2,8 @@
 
 Every op takes 2-D arrays whose last axis is contiguous and writes its result into arrays the caller
 allocated. Shapes, dtypes and overlap have been checked before an op is called. ``weight`` is what
-``pack_weight`` returned, or a plain array.
+``pack_weight`` returned, or a plain array. ``precision`` is a word of ``homfast.linear``; a packed
+weight has that which it was packed for.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Backend(Protocol):
 
     def accepts(self, array: Any) -> bool: ...
 
-    def pack_weight(self, weight: Array) -> Any:
+    def pack_weight(self, weight: Array, precision: str = "highest") -> Any:
         """A handle that stands for ``weight`` (out_features, in_features) in the ops."""
 
     def pack_network(self, layers: list[Any], negative_slope: float) -> Network:
@@ -83,26 +84,50 @@ class Backend(Protocol):
     def pack_training(self, network: Network) -> Training:
         """A packed network, for passes that keep something."""
 
-    def linear(self, x: Array, weight: Any, out: Array) -> None:
+    def linear(self, x: Array, weight: Any, out: Array, precision: str = "highest") -> None:
         """out = x weight^T."""
 
     def linear_relu(
-        self, x: Array, weight: Any, negative_slope: float, out: Array, mask: Mask | None
+        self,
+        x: Array,
+        weight: Any,
+        negative_slope: float,
+        out: Array,
+        mask: Mask | None,
+        precision: str = "highest",
     ) -> None:
         """out = relu(x weight^T); mask, if given, receives one bit a unit."""
 
     def linear_masked(
-        self, x: Array, weight: Any, mask: Mask, negative_slope: float, out: Array
+        self,
+        x: Array,
+        weight: Any,
+        mask: Mask,
+        negative_slope: float,
+        out: Array,
+        precision: str = "highest",
     ) -> None:
         """out = x weight^T where the mask bit is set, negative_slope times it elsewhere."""
 
     def grad_input(
-        self, grad_output: Array, weight: Any, mask: Mask | None, negative_slope: float, out: Array
+        self,
+        grad_output: Array,
+        weight: Any,
+        mask: Mask | None,
+        negative_slope: float,
+        out: Array,
+        precision: str = "highest",
     ) -> None:
         """out = (mask applied to grad_output) weight."""
 
     def grad_weight(
-        self, grad_output: Array, x: Array, mask: Mask | None, negative_slope: float, out: Array
+        self,
+        grad_output: Array,
+        x: Array,
+        mask: Mask | None,
+        negative_slope: float,
+        out: Array,
+        precision: str = "highest",
     ) -> None:
         """out = (mask applied to grad_output)^T x, summed over the rows in order."""
 

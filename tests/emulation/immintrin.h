@@ -1,4 +1,4 @@
-// AVX-512 intrinsics as plain code, so that the avx512 target can be run on a processor without them.
+// AVX-512 intrinsics as plain code, so that the targets avx512 and amx can be run on a processor without them.
 //
 // SIMDe (Debian: libsimde-dev) has most; what its release lacks follows. For tests alone: see `run`.
 #pragma once
@@ -34,6 +34,18 @@ inline __m256 half(__m512 v, int which) {
   return part;
 }
 
+// v 2^exponent, rounded once.
+inline __m512 scale(__m512 v, __m512 exponent) {
+  float lane[16], power[16];
+  __builtin_memcpy(lane, &v, sizeof v);
+  __builtin_memcpy(power, &exponent, sizeof exponent);
+  for (int i = 0; i < 16; ++i) {
+    lane[i] = power[i] != power[i] ? power[i] : __builtin_ldexpf(lane[i], static_cast<int>(power[i]));
+  }
+  __builtin_memcpy(&v, lane, sizeof v);
+  return v;
+}
+
 // 128-bit quarters: two of a, then two of b, chosen by pairs of bits.
 template <int choice, class V>
 inline V shuffle_quarters(V a, V b) {
@@ -55,6 +67,8 @@ inline V shuffle_quarters(V a, V b) {
 #undef _mm512_mask_storeu_ps
 #undef _mm512_mask_storeu_pd
 #undef _mm512_extractf32x8_ps
+#undef _mm512_scalef_ps
+#define _mm512_scalef_ps(v, exponent) emulated::scale(v, exponent)
 #undef _mm512_shuffle_f32x4
 #undef _mm512_shuffle_f64x2
 #define _mm512_maskz_loadu_ps(k, p) emulated::masked_load<__m512, float, 16>(k, p)
