@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
 PRECISIONS = (None, "highest", "high", "medium")
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def host_array(value: Any, name: str) -> np.ndarray:
-    """``value`` as a NumPy array that shares its memory, float32 or float64.
+def host_array(value: Any, name: str, dtypes: tuple[np.dtype, ...] = FLOATS) -> np.ndarray:
+    """``value`` as a NumPy array that shares its memory, of one of `dtypes`.
 
     Raises TypeError for what is not an array of a supported kind on the CPU.
     """
     array = value if type(value) is np.ndarray else _as_numpy(value, name)
-    if array.dtype not in FLOATS:
-        raise TypeError(_dtype_complaint(array.dtype, name))
+    if array.dtype not in dtypes:
+        raise TypeError(_dtype_complaint(array.dtype, name, dtypes))
     return array
 
 
@@ -74,18 +75,19 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
     )
 
 
-def _dtype_complaint(dtype: np.dtype, name: str) -> str:
-    if dtype.kind == "f" and dtype.itemsize in (4, 8) and not dtype.isnative:
+def _dtype_complaint(dtype: np.dtype, name: str, dtypes: tuple[np.dtype, ...]) -> str:
+    wanted = " or ".join(filter(None, (", ".join(d.name for d in dtypes[:-1]), dtypes[-1].name)))
+    if not dtype.isnative and dtype.newbyteorder("=") in dtypes:
         native = dtype.newbyteorder("=")
         return (
             f"{name}: got byte-swapped {dtype.str}, wanted native byte order; "
             f"pass {name}.astype(np.{native.name})"
         )
-    if dtype.kind == "c":
-        return f"{name}: got dtype {dtype}, wanted float32 or float64; pass its real part"
+    if dtype.kind == "c" and dtypes == FLOATS:
+        return f"{name}: got dtype {dtype}, wanted {wanted}; pass its real part"
     return (
-        f"{name}: got dtype {dtype}, wanted float32 or float64; "
-        f"pass {name}.astype(np.float32) if that loses nothing you need"
+        f"{name}: got dtype {dtype}, wanted {wanted}; "
+        f"pass {name}.astype(np.{dtypes[0].name}) if that loses nothing you need"
     )
 
 
@@ -151,14 +153,15 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def check_float_dtype(dtype: Any) -> np.dtype:
-    """``dtype`` as one of those that kernels take."""
+def check_float_dtype(dtype: Any, dtypes: tuple[np.dtype, ...] = FLOATS) -> np.dtype:
+    """``dtype`` as one of those that kernels take, or of `dtypes`."""
     try:
         found = np.dtype(dtype)
     except TypeError:
         found = None
-    if dtype is None or found not in FLOATS:
-        raise TypeError(f"dtype: got {dtype!r}, wanted float32 or float64")
+    if dtype is None or found not in dtypes:
+        names = ", ".join(d.name for d in dtypes[:-1])
+        raise TypeError(f"dtype: got {dtype!r}, wanted {names} or {dtypes[-1].name}")
     return found
 
 
