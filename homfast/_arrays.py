@@ -7,6 +7,7 @@ what came, what was wanted and what to do, and so that backends see plain 2-D Nu
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
+_SMALL_RESULT = 1 << 28  # bytes; not worth a look at the memory
 PRECISIONS = (None, "highest", "high", "medium")
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -137,6 +139,35 @@ def check_slope(negative_slope: Any) -> float:
     return slope
 
 
+def real_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of real and imaginary parts; of a real dtype itself."""
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+
+
+def real_view(array: np.ndarray) -> np.ndarray:
+    """Complex rows (..., n) as real ones (..., 2 n) in the same memory; real rows as they are."""
+    return array.view(real_dtype(array.dtype)) if array.dtype.kind == "c" else array
+
+
+def check_memory(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """MemoryError, in time, for a result that the machine cannot hold.
+
+    Linux grants more than there is, and kills the process that writes to it.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < _SMALL_RESULT:
+        return
+    try:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not told: NumPy will see
+        available = 1 << 62
+    if size > available:
+        raise MemoryError(
+            f"out: a result of shape {shape} in {dtype} needs {size / 2**30:.4g} GiB, this machine "
+            f"has {available / 2**30:.4g}; call with fewer rows at a time"
+        )
+
+
 def check_seed(seed: Any) -> int:
     """``seed`` as an integer that fits 64 bits."""
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
@@ -159,7 +190,7 @@ def check_float_dtype(dtype: Any, dtypes: tuple[np.dtype, ...] = FLOATS) -> np.d
         found = np.dtype(dtype)
     except TypeError:
         found = None
-    if dtype is None or found not in dtypes:
+    if dtype is None or found is None or found not in dtypes:  # None is float64 to NumPy
         names = ", ".join(d.name for d in dtypes[:-1])
         raise TypeError(f"dtype: got {dtype!r}, wanted {names} or {dtypes[-1].name}")
     return found
