@@ -24,7 +24,7 @@ def walsh_hadamard(x: np.ndarray, out: np.ndarray) -> None:
     step = max(1, _CHUNK // n)
     with np.errstate(all="ignore"):
         for i in range(0, rows, step):
-            across = np.ascontiguousarray(x[i : i + step].reshape(-1, low).T)
+            across = np.array(x[i : i + step].reshape(-1, low).T, order="C")  # never a view
             _butterflies(across, low)
             values = np.ascontiguousarray(across.T).reshape(-1, n // low, low)
             _butterflies(values, n // low)
