@@ -7,6 +7,7 @@ what came, what was wanted and what to do, and so that backends see plain 2-D Nu
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,21 +16,24 @@ import numpy as np
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # bfloat16 within the package, whoever the array is from: NumPy has no such number of its own.
 BFLOAT16 = np.dtype([("bfloat16", "=u2")])
+LAYER_DTYPES = (*FLOATS, BFLOAT16)
+COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
+_SMALL_RESULT = 1 << 28  # bytes; not worth a look at the memory
 PRECISIONS = (None, "highest", "high", "medium")
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def host_array(value: Any, name: str, *, bfloat16: bool = False) -> np.ndarray:
-    """``value`` as a NumPy array that shares its memory: float32, float64, or BFLOAT16 if allowed.
+def host_array(value: Any, name: str, dtypes: tuple[np.dtype, ...] = FLOATS) -> np.ndarray:
+    """``value`` as a NumPy array that shares its memory, of one of `dtypes`.
 
     Raises TypeError for what is not an array of a supported kind on the CPU.
     """
     array = value if type(value) is np.ndarray else _as_numpy(value, name)
-    if array.dtype in FLOATS:
-        return array
-    if bfloat16 and is_bfloat16(array.dtype):
+    if BFLOAT16 in dtypes and is_bfloat16(array.dtype):
         return array.view(BFLOAT16)
-    raise TypeError(_dtype_complaint(array.dtype, name))
+    if array.dtype not in dtypes:
+        raise TypeError(_dtype_complaint(array.dtype, name, dtypes))
+    return array
 
 
 def is_bfloat16(dtype: np.dtype) -> bool:
@@ -92,18 +96,20 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
     )
 
 
-def _dtype_complaint(dtype: np.dtype, name: str) -> str:
-    if dtype.kind == "f" and dtype.itemsize in (4, 8) and not dtype.isnative:
+def _dtype_complaint(dtype: np.dtype, name: str, dtypes: tuple[np.dtype, ...]) -> str:
+    names = [dtype_name(d) for d in dtypes]
+    wanted = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    if not dtype.isnative and dtype.newbyteorder("=") in dtypes:
         native = dtype.newbyteorder("=")
         return (
             f"{name}: got byte-swapped {dtype.str}, wanted native byte order; "
             f"pass {name}.astype(np.{native.name})"
         )
-    if dtype.kind == "c":
-        return f"{name}: got dtype {dtype}, wanted float32 or float64; pass its real part"
+    if dtype.kind == "c" and not set(dtypes) & set(COMPLEX):
+        return f"{name}: got dtype {dtype}, wanted {wanted}; pass its real part"
     return (
-        f"{name}: got dtype {dtype_name(dtype)}, wanted float32 or float64; "
-        f"pass {name}.astype(np.float32) if that loses nothing you need"
+        f"{name}: got dtype {dtype_name(dtype)}, wanted {wanted}; "
+        f"pass {name}.astype(np.{dtypes[0].name}) if that loses nothing you need"
     )
 
 
@@ -154,6 +160,35 @@ def check_slope(negative_slope: Any) -> float:
     return slope
 
 
+def real_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of real and imaginary parts; of a real dtype itself."""
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+
+
+def real_view(array: np.ndarray) -> np.ndarray:
+    """Complex rows (..., n) as real ones (..., 2 n) in the same memory; real rows as they are."""
+    return array.view(real_dtype(array.dtype)) if array.dtype.kind == "c" else array
+
+
+def check_memory(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """MemoryError, in time, for a result that the machine cannot hold.
+
+    Linux grants more than there is, and kills the process that writes to it.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < _SMALL_RESULT:
+        return
+    try:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not told: NumPy will see
+        available = 1 << 62
+    if size > available:
+        raise MemoryError(
+            f"out: a result of shape {shape} in {dtype} needs {size / 2**30:.4g} GiB, this machine "
+            f"has {available / 2**30:.4g}; call with fewer rows at a time"
+        )
+
+
 def check_seed(seed: Any) -> int:
     """``seed`` as an integer that fits 64 bits."""
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
@@ -170,14 +205,15 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def check_float_dtype(dtype: Any) -> np.dtype:
-    """``dtype`` as one of those that kernels take."""
+def check_float_dtype(dtype: Any, dtypes: tuple[np.dtype, ...] = FLOATS) -> np.dtype:
+    """``dtype`` as one of those that kernels take, or of `dtypes`."""
     try:
         found = np.dtype(dtype)
     except TypeError:
         found = None
-    if dtype is None or found not in FLOATS:
-        raise TypeError(f"dtype: got {dtype!r}, wanted float32 or float64")
+    if dtype is None or found is None or found not in dtypes:  # None is float64 to NumPy
+        names = ", ".join(d.name for d in dtypes[:-1])
+        raise TypeError(f"dtype: got {dtype!r}, wanted {names} or {dtypes[-1].name}")
     return found
 
 

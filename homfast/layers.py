@@ -148,7 +148,7 @@ def linear_relu_backward(
         if result is not None:
             return result
     _arrays.check_precision(precision)
-    grad = _arrays.host_array(grad_output, "grad_output", bfloat16=True)
+    grad = _arrays.host_array(grad_output, "grad_output", _arrays.LAYER_DTYPES)
     if grad.ndim == 0:
         raise ValueError("grad_output: got a scalar, wanted shape (..., out_features)")
     out_features = grad.shape[-1]
@@ -158,7 +158,7 @@ def linear_relu_backward(
 
     grad_input = grad_weight = None
     if weight is not None:
-        matrix = _arrays.host_array(weight, "weight", bfloat16=True)
+        matrix = _arrays.host_array(weight, "weight", _arrays.LAYER_DTYPES)
         _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
         _arrays.check_same_dtype(grad, "grad_output", matrix, "weight")
         if matrix.shape[0] != out_features:
@@ -167,7 +167,7 @@ def linear_relu_backward(
                 f"grad_output of shape {grad.shape}"
             )
     if x is not None:
-        inputs = _arrays.host_array(x, "x", bfloat16=True)
+        inputs = _arrays.host_array(x, "x", _arrays.LAYER_DTYPES)
         _arrays.check_same_dtype(grad, "grad_output", inputs, "x")
         if inputs.ndim == 0 or inputs.shape[:-1] != grad.shape[:-1]:
             raise ValueError(
@@ -215,8 +215,8 @@ class _Forward:
         if precision is not None:
             _arrays.check_precision(precision)
         self.precision = precision or "highest"
-        inputs = _arrays.host_array(x, "x", bfloat16=True)
-        matrix = _arrays.host_array(weight, "weight", bfloat16=True)
+        inputs = _arrays.host_array(x, "x", _arrays.LAYER_DTYPES)
+        matrix = _arrays.host_array(weight, "weight", _arrays.LAYER_DTYPES)
         _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
         _arrays.check_same_dtype(inputs, "x", matrix, "weight")
         if inputs.ndim == 0 or inputs.shape[-1] != matrix.shape[1]:

@@ -163,7 +163,7 @@ class ReLUNetwork:
 
     def to(self, like: Any) -> ReLUNetwork:
         """A copy of this network with the dtype, and on the device, of the array ``like``."""
-        dtype = _arrays.host_array(like, "like", bfloat16=True).dtype
+        dtype = _arrays.host_array(like, "like", _arrays.LAYER_DTYPES).dtype
         if dtype == _arrays.BFLOAT16:
             singles = [w.astype(np.float32) for w in self._operands]
             weights = [_bfloat16.narrow(self._backend, w) for w in singles]
@@ -378,7 +378,7 @@ class ReLUNetwork:
         return _bfloat16.narrow(self._backend, values) if self._half else values
 
     def _check(self, array: Any, name: str, features: int) -> np.ndarray:
-        checked = _arrays.host_array(array, name, bfloat16=True)
+        checked = _arrays.host_array(array, name, _arrays.LAYER_DTYPES)
         if checked.dtype != self._weights[0].dtype:
             came = _arrays.dtype_name(checked.dtype)
             raise TypeError(
@@ -399,7 +399,9 @@ def _checked_weights(weights: Iterable[Any]) -> list[np.ndarray]:
     if isinstance(weights, np.ndarray) or not isinstance(weights, Iterable):
         came = "one array" if isinstance(weights, np.ndarray) else type(weights).__name__
         raise TypeError(f"weights: got {came}, wanted a list of matrices, one a layer")
-    arrays = [_arrays.host_array(w, f"weights[{i}]", bfloat16=True) for i, w in enumerate(weights)]
+    arrays = [
+        _arrays.host_array(w, f"weights[{i}]", _arrays.LAYER_DTYPES) for i, w in enumerate(weights)
+    ]
     if not arrays:
         raise ValueError("weights: got an empty list, wanted at least one matrix")
     for i, array in enumerate(arrays):

@@ -6,8 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from operators import ALL, draw, real_of, tolerance
 
-from homfast.measure import Dense, Gaussian
+from homfast.measure import Dense, Fourier, Gaussian, Hadamard
 
 M, N = 30, 50
 
@@ -97,7 +98,61 @@ def test_scipy_adapter_pickles(op, linalg):
     assert len(pickle.dumps(Gaussian(1000, 1000).to_scipy())) < 300
 
 
+@pytest.fixture(params=ALL)
+def any_op(dtype, request):
+    return ALL[request.param](dtype)
+
+
+def test_scipy_takes_every_operator(any_op, linalg, rng):
+    op = any_op
+    adapter, matrix = op.to_scipy(), op.to_dense()
+    X, Y = draw(rng, (op.shape[1], 3), op.input_dtype), draw(rng, (op.shape[0], 3), op.output_dtype)
+    forward, adjoint = matrix @ X, matrix.conj().T @ Y
+    forward = forward if op.output_dtype.kind == "c" else forward.real
+    adjoint = adjoint if op.input_dtype.kind == "c" else adjoint.real
+    close = tolerance(op.dtype)
+    np.testing.assert_allclose(adapter @ X, forward, **close)
+    np.testing.assert_allclose(adapter @ X[:, 0], forward[:, 0], **close)
+    np.testing.assert_allclose(adapter.rmatvec(Y[:, 0]), adjoint[:, 0], **close)
+    np.testing.assert_allclose(adapter.H @ Y, adjoint, **close)
+    if op.output_dtype.kind == "c":  # of another precision: cast
+        other = np.complex128 if Y.dtype == np.complex64 else np.complex64
+        np.testing.assert_allclose(adapter.H @ Y.astype(other), adjoint, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")  # SciPy's lsmr
+@pytest.mark.parametrize("name", [n for n in ALL if "real" not in n and "generic" not in n])
+def test_scipy_solves_with_every_operator(name, linalg, rng):
+    op = ALL[name](np.dtype(np.float64))
+    adapter, matrix = op.to_scipy(), op.to_dense()
+    b = matrix @ draw(rng, op.shape[1], op.dtype)
+    if op.dtype.kind == "f":  # SciPy's lsmr is real
+        x = linalg.lsmr(adapter, b, atol=1e-10, btol=1e-10, maxiter=1000)[0]
+        np.testing.assert_allclose(matrix @ x, b, atol=1e-6)
+    v0 = draw(rng, min(op.shape), op.dtype)
+    values = linalg.svds(adapter, 3, v0=v0)[1]
+    exact = np.linalg.svd(matrix, compute_uv=False)[:3]
+    np.testing.assert_allclose(np.sort(values)[::-1], exact, rtol=1e-6)
+
+
 # PyLops -----------------------------------------------------------------------------------------
+
+
+def test_pylops_tests_every_operator(any_op, rng):
+    pylops = pytest.importorskip("pylops", reason="pylops is not installed")
+    op = any_op
+    adapter = op.to_pylops()
+    flag = 2 * (op.output_dtype.kind == "c") + (op.input_dtype.kind == "c")
+    rtol = 1e-5 if real_of(op.dtype) == np.float32 else 1e-12
+    state = np.random.get_state()
+    np.random.seed(3)  # dottest draws from the global generator
+    try:
+        assert pylops.utils.dottest(adapter, rtol=10 * rtol, atol=10 * rtol, complexflag=flag)
+    finally:
+        np.random.set_state(state)
+    assert adapter.clinear is (op.input_dtype == op.output_dtype)
+    X = draw(rng, (op.shape[1], 3), op.input_dtype)
+    np.testing.assert_allclose(adapter @ X, op.matmat(X), **tolerance(op.dtype))
 
 
 def test_pylops():
@@ -149,6 +204,26 @@ def test_torch_func(torch):
     torch.testing.assert_close(torch.func.vmap(module, in_dims=1)(x.T), y)
     torch.testing.assert_close(torch.func.jacrev(module)(x[0]), matrix)
     torch.testing.assert_close(torch.func.jacfwd(module)(x[0]), matrix)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Gaussian(9, 7, dtype=np.complex128),
+        lambda: Fourier(5, 7, dtype=np.complex128, real_input=True),
+        lambda: Hadamard(6, 7, dtype=np.float64),
+        lambda: Gaussian(9, 7, seed=np.arange(3), dtype=np.float64),
+    ],
+    ids=["complex", "on reals", "hadamard", "batch"],
+)
+def test_torch_gradients_of_other_families(torch, make):
+    op = make()
+    module = op.to_torch()
+    kind = torch.complex128 if op.input_dtype.kind == "c" else torch.float64
+    x = torch.from_numpy(draw(np.random.default_rng(1), (3, 7), op.input_dtype)).requires_grad_()
+    assert x.dtype == kind
+    assert torch.autograd.gradcheck(module, (x,))
+    assert torch.autograd.gradcheck(lambda v: module.adjoint(module(v)), (x,))
 
 
 def test_torch_module_refuses_and_copies(torch):

@@ -94,6 +94,29 @@ def test_tiny_images(capsys, tmp_path, shape, arguments, word):
     assert all(value is None or math.isfinite(value) for value in found["ssim"].values())
 
 
+@pytest.mark.parametrize(
+    "operator, arguments",
+    [
+        ("rademacher", []),
+        ("cosine", []),
+        ("hadamard", ["--block", "6", "--ratio", "0.1"]),
+        ("sparse", ["--block", "6", "--ratio", "0.1"]),
+    ],
+    ids=str,
+)
+def test_every_operator(capsys, crop, operator, arguments):
+    """Also where blocks have 36 pixels, no power of two, and 3 measurements beside the mean."""
+    out, numbers = crop.with_suffix(".svg"), crop.with_suffix(".json")
+    files = ["--output", str(out), "--json", str(numbers)]
+    chosen = ["--operator", operator, "--seconds", "0.3", *arguments]
+    assert main(["recover", str(crop), *chosen, *files]) == 0
+    assert operator in capsys.readouterr().out
+    found = json.loads(numbers.read_text())
+    assert found["homogeneous_to_the_bit"] is True and found["config"]["operator"] == operator
+    assert all(15 < value < 60 for value in found["psnr"].values())
+    assert abs(found["psnr"]["one_hidden"] - found["psnr"]["linear"]) < 0.3
+
+
 def wait_for_training(process):
     for line in process.stdout:
         if line.startswith("training two hidden layers ("):

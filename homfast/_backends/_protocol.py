@@ -154,3 +154,38 @@ class Backend(Protocol):
 
     def gaussian_block(self, seed: int, stream: int, row: int, column: int, out: Array) -> None:
         """out = the entries at (row, column) and on, to the bit as `homfast._backends.normal`."""
+
+    def rademacher_block(self, seed: int, rows: range, columns: range, dtype: np.dtype) -> Array:
+        """The entries of those coordinates, to the bit as `homfast._backends.signs`."""
+
+    def hadamard_signs(self, seed: int, n: int, dtype: np.dtype) -> Array:
+        """The first n signs, to the bit as `homfast._backends.signs`."""
+
+    def row_permutation(self, seed: int, count: int, m: int) -> Array:
+        """The first m of the permutation of range(count), as `homfast._backends.permutation`."""
+
+    def sparse_sign_columns(
+        self, seed: int, m: int, nonzeros_per_column: int, columns: range
+    ) -> tuple[Array, Array]:
+        """Rows and signs of those columns, to the bit as `homfast._backends.sparse_sign`."""
+
+    def pack_sparse(self, rows: Array, signs: Array, m: int) -> Any:
+        """A handle with `add_forward` and `adjoint`, as `sparse_sign.SparseColumns`."""
+
+    def walsh_hadamard(self, x: Array, out: Array) -> None:
+        """out = x H, unnormalised, natural order; the two may be one array."""
+
+    def fourier(self, x: Array, out: Array) -> None:
+        """out = the orthonormal DFT of complex rows."""
+
+    def inverse_fourier(self, x: Array, out: Array) -> None:
+        """out = the adjoint of `fourier`."""
+
+    def cosine(self, x: Array, out: Array) -> None:
+        """out = the orthonormal DCT-II of real rows."""
+
+    def inverse_cosine(self, x: Array, out: Array) -> None:
+        """out = the adjoint of `cosine`."""
+
+    def convolve(self, x: Array, spectrum: Array, adjoint: bool, out: Array) -> None:
+        """out = circular convolutions with the signal of that spectrum, or correlations."""

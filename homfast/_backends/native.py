@@ -4,6 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+# Not compiled: NumPy computes these here too, with the same bits.
+from homfast._backends.reference import (  # noqa: F401
+    convolve,
+    cosine,
+    fourier,
+    hadamard_signs,
+    inverse_cosine,
+    inverse_fourier,
+    pack_sparse,
+    rademacher_block,
+    row_permutation,
+    sparse_sign_columns,
+    walsh_hadamard,
+)
+
 name = "native"
 
 try:

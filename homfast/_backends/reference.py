@@ -11,7 +11,18 @@ import sys
 import numpy as np
 
 from homfast._backends import normal
+from homfast._backends.hadamard import walsh_hadamard  # noqa: F401
 from homfast._backends.layerwise import LayerwiseNetwork, LayerwiseTraining
+from homfast._backends.permutation import row_permutation  # noqa: F401
+from homfast._backends.signs import hadamard_signs, rademacher_block  # noqa: F401
+from homfast._backends.sparse_sign import pack_sparse, sparse_sign_columns  # noqa: F401
+from homfast._backends.transforms import (  # noqa: F401
+    convolve,
+    cosine,
+    fourier,
+    inverse_cosine,
+    inverse_fourier,
+)
 
 name = "reference"
 

@@ -22,29 +22,34 @@ def to_scipy(op: Operator) -> Any:
     """`op` as a ``scipy.sparse.linalg.LinearOperator``.
 
     Real input of any dtype is cast to the dtype of `op`, as SciPy's own operators would: its
-    solvers hand over float64 whatever they are given. Complex input is a TypeError. Blocks of
-    columns, and with SciPy 1.18 batches of rows, are one product each. It pickles as `op` does.
+    solvers hand over float64 whatever they are given; complex operators cast complex input too.
+    Complex input of an operator on real signals is a TypeError. Blocks of columns, and with SciPy
+    1.18 batches of rows, are one product each. It pickles as `op` does.
 
     Raises
     ------
     ImportError
         Without SciPy.
+    TypeError
+        A batch of operators.
     """
-    return _scipy_class()(op)
+    return _scipy_class()(_single(op))
 
 
 def to_pylops(op: Operator) -> Any:
     """`op` as a ``pylops.LinearOperator``.
 
-    Real input of any dtype is cast to the dtype of `op`, complex input is a TypeError. Blocks of
-    columns are one product each.
+    Input is cast as in `to_scipy`. Blocks of columns are one product each. An operator on real
+    signals with complex measurements has ``clinear=False``.
 
     Raises
     ------
     ImportError
         Without PyLops.
+    TypeError
+        A batch of operators.
     """
-    return _pylops_class()(op)
+    return _pylops_class()(_single(op))
 
 
 def to_torch(op: Operator) -> Any:
@@ -77,7 +82,10 @@ def to_deepinv(op: Operator, img_size: tuple[int, ...]) -> Any:
         Without deepinv.
     ValueError
         `img_size` does not have n elements.
+    TypeError
+        A batch of operators.
     """
+    _single(op)
     size = tuple(int(s) for s in img_size)
     m, n = op.shape
     if math.prod(size) != n:
@@ -92,6 +100,15 @@ def to_deepinv(op: Operator, img_size: tuple[int, ...]) -> Any:
         return module.adjoint(y.reshape(y.shape[0], m)).reshape(y.shape[0], *size)
 
     return physics.LinearPhysics(A=forward, A_adjoint=adjoint, img_size=size)
+
+
+def _single(op: Operator) -> Operator:
+    if op._batch_shape:
+        raise TypeError(
+            f"got a batch of {op._batch_shape[0]} operators, which no class there stands for; "
+            "take one of op.operators"
+        )
+    return op
 
 
 def _import(module: str, method: str) -> Any:
@@ -110,21 +127,24 @@ class _CastingProducts:
     _op: Operator
 
     def _matvec(self, x: Any) -> np.ndarray:
-        return _rows(self._op.forward, _cast(x, self._op), self._op.shape[1])
+        return _rows(self._op.forward, _cast(x, self._op.input_dtype), self._op.shape[1])
 
     def _rmatvec(self, y: Any) -> np.ndarray:
-        return _rows(self._op.adjoint, _cast(y, self._op), self._op.shape[0])
+        return _rows(self._op.adjoint, _cast(y, self._op.output_dtype), self._op.shape[0])
 
     def _matmat(self, X: Any) -> np.ndarray:
-        return np.swapaxes(self._op.forward(np.swapaxes(_cast(X, self._op), -1, -2)), -1, -2)
+        rows = np.swapaxes(_cast(X, self._op.input_dtype), -1, -2)
+        return np.swapaxes(self._op.forward(rows), -1, -2)
 
     def _rmatmat(self, Y: Any) -> np.ndarray:
-        return np.swapaxes(self._op.adjoint(np.swapaxes(_cast(Y, self._op), -1, -2)), -1, -2)
+        rows = np.swapaxes(_cast(Y, self._op.output_dtype), -1, -2)
+        return np.swapaxes(self._op.adjoint(rows), -1, -2)
 
 
-def _cast(array: Any, op: Operator) -> np.ndarray:
+def _cast(array: Any, dtype: np.dtype) -> np.ndarray:
     values = np.asarray(array)
-    return values.astype(op.dtype, copy=False) if values.dtype.kind in "biuf" else values
+    kinds = "biufc" if dtype.kind == "c" else "biuf"
+    return values.astype(dtype, copy=False) if values.dtype.kind in kinds else values
 
 
 def _rows(product: Callable[[np.ndarray], np.ndarray], x: np.ndarray, size: int) -> np.ndarray:
@@ -164,7 +184,9 @@ def _pylops_class() -> type:
         """A homfast operator, ``operator``, for PyLops."""
 
         def __init__(self, op: Operator):
-            super().__init__(dtype=op.dtype, shape=op.shape, name=type(op).__name__)
+            linear = op.input_dtype == op.output_dtype  # over the complex numbers
+            name = type(op).__name__
+            super().__init__(dtype=op.dtype, shape=op.shape, clinear=linear, name=name)
             self._op = op
 
         @property

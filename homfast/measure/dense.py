@@ -6,29 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends
+from homfast import _arrays
 from homfast.measure.operator import Operator
-
-
-class PackedMatrix:
-    """A matrix (m, n) and the handle under which a backend knows it; nobody writes to either.
-
-    The handle, rather than the plain array, is what makes products with few rows sum in the same
-    order as products with many.
-    """
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-        self._backend = _backends.resolve(None, array)
-        self._handle = self._backend.pack_weight(array)
-
-    def forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """out (batch, m) = rows (batch, n) array^T."""
-        self._backend.linear(rows, self._handle, out)
-
-    def adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """out (batch, n) = rows (batch, m) array."""
-        self._backend.grad_input(rows, self._handle, None, 0.0, out)
+from homfast.measure.packed import PackedMatrix
+from homfast.measure.sparse_input import through_columns
+from homfast.measure.views import RealInput
 
 
 class Dense(Operator):
@@ -36,13 +18,16 @@ class Dense(Operator):
 
     Parameters
     ----------
-    matrix : array, shape (m, n), float32 or float64
+    matrix : array, shape (m, n), float32, float64, complex64 or complex128
         It is copied. Nothing is scaled.
+    real_input : bool
+        A complex matrix on real signals: the result is a `RealInput`.
 
     Raises
     ------
     TypeError
-        An unsupported dtype, an array on another device, a list, a masked array.
+        An unsupported dtype, an array on another device, a list, a masked array; `real_input` of a
+        real matrix.
     ValueError
         Not two axes.
 
@@ -54,8 +39,13 @@ class Dense(Operator):
     (array([-2., -2.], dtype=float32), array([5., 7., 9.], dtype=float32))
     """
 
-    def __init__(self, matrix: Any):
-        array = _arrays.host_array(matrix, "matrix")
+    def __new__(cls, matrix: Any, *, real_input: bool = False) -> Any:
+        if _arrays.check_flag(real_input, "real_input"):
+            return RealInput(cls(matrix))
+        return super().__new__(cls)
+
+    def __init__(self, matrix: Any, *, real_input: bool = False):
+        array = _arrays.host_array(matrix, "matrix", (*_arrays.FLOATS, *_arrays.COMPLEX))
         _arrays.check_matrix(array, "matrix", "(m, n)")
         super().__init__(array.shape, array.dtype)
         self._packed = PackedMatrix(np.array(array, order="C"))
@@ -65,6 +55,11 @@ class Dense(Operator):
 
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         self._packed.adjoint_rows(rows, out)
+
+    def _forward_sparse_rows(
+        self, indices: np.ndarray, values: np.ndarray, out: np.ndarray
+    ) -> None:
+        through_columns(lambda j: self._packed.array[:, j].T, indices, values, out)
 
     def to_dense(self) -> np.ndarray:
         """A copy of the matrix, shape (m, n)."""

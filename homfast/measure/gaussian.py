@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from homfast import _arrays
 from homfast.measure import normal
-from homfast.measure.seeded import SeededMatrix
+from homfast.measure.seeded_matrix import SeededMatrix
 
 
 class Gaussian(SeededMatrix):
-    """A matrix of independent N(0, 1/m) entries, determined by its seed.
+    """A matrix of independent N(0, 1/m) entries, determined by its seed; E[A^H A] = I.
 
     Parameters
     ----------
     m, n : int
         Measurements and signal length, at least 1.
     seed : int, 0 <= seed < 2^64
-    dtype : float32 or float64
-        The two have entries of their own, not roundings of each other.
+    dtype : float32, float64, complex64 or complex128
+        Each has entries of its own, not roundings of another's. Complex entries have independent
+        real and imaginary parts of variance 1/2m each; those of column j are the columns 2j and
+        2j + 1 of the stream COMPLEX_GAUSSIAN.
     normalize : bool
-        Scale by 1/sqrt(m): a finished sum is multiplied by it once. False leaves N(0, 1).
+        Scale by 1/sqrt(m): a finished sum is multiplied by it once. False leaves variance 1.
     store : {"auto", True, False}
         False makes entries on the fly, in blocks of 512 KiB (or, in adjoints of many measurements,
         of 16 columns), in each product anew. "auto" stores, from the first product on.
+    real_input : bool
+        A complex operator on real signals: the result is a `RealInput`.
+
+    A `seed` that is an integer array (B,) gives a batch of B operators, `SeedBatch`.
 
     Raises
     ------
@@ -54,7 +63,20 @@ class Gaussian(SeededMatrix):
     True
     """
 
-    version = normal.VERSION
+    dtypes = (*_arrays.FLOATS, *_arrays.COMPLEX)
+
+    def __init__(
+        self,
+        m: int,
+        n: int,
+        *,
+        seed: int = 0,
+        dtype: Any = np.float32,
+        normalize: bool = True,
+        store: bool | str = "auto",
+        real_input: bool = False,
+    ):
+        super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize, store=store)
 
     def _block(self, rows: range, columns: range) -> np.ndarray:
         return normal.gaussian_block(self.seed, rows, columns, self.dtype)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from homfast import _backends
+from homfast._backends.streams import COMPLEX_GAUSSIAN, GAUSSIAN, PROBE, VERSION, stream_word
 
-PROBE, GAUSSIAN = 0, 1  # classes; probes are the random vectors of norm and dot_test
-VERSION = 1  # of every stream here; a change of one bit anywhere needs a new one
+__all__ = ["COMPLEX_GAUSSIAN", "GAUSSIAN", "PROBE", "VERSION", "gaussian_block", "normal_block"]
 
 
 def gaussian_block(seed: int, rows: range, columns: range, dtype: np.dtype) -> np.ndarray:
@@ -22,19 +22,36 @@ def gaussian_block(seed: int, rows: range, columns: range, dtype: np.dtype) -> n
     seed : int in [0, 2^64)
     rows, columns : range, of step 1
         Coordinates; any tile gives the same entries.
-    dtype : float32 or float64
+    dtype : float32, float64, complex64 or complex128
 
     Returns
     -------
     array, shape (len(rows), len(columns))
+        Of variance 1; complex entries have real and imaginary parts of variance 1 each.
     """
-    return normal_block(GAUSSIAN, seed, rows, columns, dtype)
+    return normal_block(GAUSSIAN, seed, rows, columns, dtype, COMPLEX_GAUSSIAN)
 
 
-def normal_block(kind: int, seed: int, rows: range, columns: range, dtype: np.dtype) -> np.ndarray:
-    """Standard normal entries of the stream of class `kind`; else as `gaussian_block`."""
+def normal_block(
+    kind: int,
+    seed: int,
+    rows: range,
+    columns: range,
+    dtype: np.dtype,
+    complex_kind: int | None = None,
+) -> np.ndarray:
+    """Standard normal entries of the stream of class `kind`; else as `gaussian_block`.
+
+    For a complex dtype the parts of column j are the columns 2j and 2j + 1 of the real stream of
+    `complex_kind` (by default `kind`) of that precision.
+    """
+    if dtype.kind == "c":
+        real = np.dtype(f"f{dtype.itemsize // 2}")
+        pairs = range(2 * columns.start, 2 * columns.stop)
+        kind = kind if complex_kind is None else complex_kind
+        return normal_block(kind, seed, rows, pairs, real).view(dtype)
     result = np.empty((len(rows), len(columns)), dtype)
-    stream = kind << 24 | VERSION << 16 | result.itemsize
+    word = stream_word(kind, result.itemsize)
     backend = _backends.resolve(None, result)
-    backend.gaussian_block(seed, stream, rows.start, columns.start, result)
+    backend.gaussian_block(seed, word, rows.start, columns.start, result)
     return result

@@ -1,14 +1,16 @@
 """What every measurement operator answers; a family implements two products and little else.
 
 A family is a subclass with `_forward_rows` and `_adjoint_rows`, which get checked rows and write
-into rows the base allocated. It overrides `to_dense`, `rows`, `__eq__`, `__repr__` where it knows
-better. Operators are immutable, and here all are real: `T` is `H`. The file is long because half
+into rows the base allocated. It overrides `to_dense`, `rows`, `norm`, `_forward_sparse_rows`,
+`__eq__`, `__repr__` where it knows better. Operators are immutable. The file is long because half
 of it documents the protocol, here once for all families.
 """
 
 from __future__ import annotations
 
 import abc
+import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -19,17 +21,22 @@ from homfast.measure.normal import PROBE, normal_block
 
 _NOT_GIVEN: Any = object()
 _Rows = Callable[[np.ndarray, np.ndarray], None]
+_Space = tuple[int, np.dtype]
 
 
 class Operator(abc.ABC):
-    """A linear map A from R^n to R^m, shape (m, n).
+    """A linear map A from R^n to R^m, or C^n to C^m, shape (m, n).
 
     `forward` and `adjoint` act on rows: the last axis is the signal, the leading axes are a batch.
     `matvec`, `matmat` and ``@`` mean what they do in SciPy: one vector, or columns.
 
     Inputs are what `homfast.linear` takes, NumPy arrays and CPU arrays with DLPack, in the dtype of
-    the operator: nothing is cast. Results are of the library of the input. To the bit, a row of a
-    result depends on that row and the operator alone, on every backend but `reference`.
+    the operator: nothing is cast, but a complex operator takes real input of its own precision as
+    if it were complex. Results are of the library of the input. To the bit, a row of a result
+    depends on that row and the operator alone, on every backend but `reference`.
+
+    Operators combine: ``A @ B`` is the composition, ``A + B``, ``A - B``, ``-A``, ``2 * A`` and
+    ``A / 2`` mean what they do for matrices, and `homfast.measure.VStack` stacks.
     """
 
     __array_ufunc__ = None  # ndarray @ op asks __rmatmul__ rather than taking op for a scalar
@@ -42,7 +49,10 @@ class Operator(abc.ABC):
 
     @abc.abstractmethod
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """out (batch, m) = rows (batch, n) times A^T; both have a contiguous last axis."""
+        """out (batch, m) = rows (batch, n) times A^T; both have a contiguous last axis.
+
+        Rows are of `input_dtype`, `out` is of `output_dtype`, and they do not overlap.
+        """
 
     @abc.abstractmethod
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
@@ -50,7 +60,9 @@ class Operator(abc.ABC):
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
-        return self.adjoint(np.eye(self.shape[0], dtype=self.dtype))
+        n = self.shape[1]
+        units = np.broadcast_to(np.eye(n, dtype=self.input_dtype), (*self._batch_shape, n, n))
+        return np.ascontiguousarray(np.swapaxes(self.forward(units), -1, -2))
 
     def rows(self, i0: int, i1: int) -> Operator:
         """The operator of rows i0 <= i < i1, with the scale of this one.
@@ -73,11 +85,21 @@ class Operator(abc.ABC):
 
     @property
     def dtype(self) -> np.dtype:
-        """float32 or float64."""
+        """float32, float64, complex64 or complex128."""
         return self._dtype
 
     @property
-    def seed(self) -> int | None:
+    def input_dtype(self) -> np.dtype:
+        """The dtype of x in ``A x``; `dtype` but for `RealInput`."""
+        return self._dtype
+
+    @property
+    def output_dtype(self) -> np.dtype:
+        """The dtype of ``A x``; `dtype` but for the adjoint of `RealInput`."""
+        return self._dtype
+
+    @property
+    def seed(self) -> Any:
         """The seed that determines the operator; None where there is none."""
         return None
 
@@ -91,7 +113,13 @@ class Operator(abc.ABC):
     @property
     def T(self) -> Operator:
         """The transpose, for a real operator its adjoint."""
-        return self.H
+        return self.H if self.dtype.kind == "f" else self.H.conj()
+
+    def conj(self) -> Operator:
+        """The operator of the conjugated matrix, for a real operator itself."""
+        from homfast.measure.views import Conjugate
+
+        return self if self.dtype.kind == "f" else Conjugate(self)
 
     def transpose(self) -> Operator:
         """`T`, in SciPy's words."""
@@ -125,8 +153,7 @@ class Operator(abc.ABC):
         ValueError
             The last axis is not n, or `out` does not fit.
         """
-        m, n = self.shape
-        return self._product(self._forward_rows, x, "x", n, m, out)
+        return self._product(self._forward_rows, x, "x", *self._spaces, out)
 
     def __call__(self, x: Any, out: Any = None) -> Any:
         """`forward`."""
@@ -154,8 +181,7 @@ class Operator(abc.ABC):
             if out is not None:
                 raise TypeError("adjoint: got out without y; pass y, or neither for the operator")
             return self.H
-        m, n = self.shape
-        return self._product(self._adjoint_rows, y, "y", m, n, out)
+        return self._product(self._adjoint_rows, y, "y", *self._spaces[::-1], out)
 
     def gram(self, x: Any, out: Any = None) -> Any:
         """``A^H A x`` for each row x; to the bit ``adjoint(forward(x))``.
@@ -169,47 +195,103 @@ class Operator(abc.ABC):
         -------
         array, shape (..., n), of the library of `x`
         """
-        m, n = self.shape
+        domain, _ = self._spaces
+        return self._product(self._gram_rows, x, "x", domain, domain, out)
 
-        def gram_rows(rows: np.ndarray, target: np.ndarray) -> None:
-            measured = np.empty((rows.shape[0], m), self.dtype)
-            self._forward_rows(rows, measured)
-            self._adjoint_rows(measured, target)
+    def forward_sparse(self, indices: Any, values: Any) -> Any:
+        """``A x`` for each row x that is zero outside a few indices.
 
-        return self._product(gram_rows, x, "x", n, n, out)
+        Parameters
+        ----------
+        indices : integer array, shape (..., s), each in [0, n)
+            Values at an index that comes twice are added.
+        values : array, shape (..., s), dtype of the operator
+
+        Returns
+        -------
+        array, shape (..., m), of the library of `values`
+            Summed in the order of the indices, so it may differ from `forward` by roundings.
+
+        Raises
+        ------
+        TypeError
+            Indices that are no integers, values as `forward`.
+        ValueError
+            An index out of range, or two shapes.
+        """
+        from homfast.measure.sparse_input import check_indices
+
+        checked = self._check(values, "values", self.input_dtype)
+        where = check_indices(indices, checked.shape, self.shape[1])
+        self._check_batch(checked.shape[:-1], "values")
+        out = np.empty((*checked.shape[:-1], self.shape[0]), self.output_dtype)
+        rows, s = math.prod(checked.shape[:-1]), checked.shape[-1]
+        with np.errstate(all="ignore"):
+            self._forward_sparse_rows(
+                where.reshape(rows, s), checked.reshape(rows, s), out.reshape(rows, self.shape[0])
+            )
+        return _arrays.result_like(out, values)
 
     # Products with vectors and columns, as SciPy means them --------------------------------------
 
     def matvec(self, x: Any) -> Any:
         """``A x`` for one vector x of shape (n,) or (n, 1); the result has as many axes."""
-        return self._vector(self._forward_rows, x, "x", self.shape[1], self.shape[0])
+        return self._vector(self._forward_rows, x, "x", *self._spaces)
 
     def rmatvec(self, y: Any) -> Any:
         """``A^H y`` for one vector y of shape (m,) or (m, 1); the result has as many axes."""
-        return self._vector(self._adjoint_rows, y, "y", self.shape[0], self.shape[1])
+        return self._vector(self._adjoint_rows, y, "y", *self._spaces[::-1])
 
     def matmat(self, X: Any) -> Any:
         """``A X`` for columns X of shape (n, K), shape (m, K)."""
-        return self._columns(self._forward_rows, X, "X", self.shape[1], self.shape[0])
+        return self._columns(self._forward_rows, X, "X", *self._spaces)
 
     def rmatmat(self, Y: Any) -> Any:
         """``A^H Y`` for columns Y of shape (m, K), shape (n, K)."""
-        return self._columns(self._adjoint_rows, Y, "Y", self.shape[0], self.shape[1])
+        return self._columns(self._adjoint_rows, Y, "Y", *self._spaces[::-1])
 
     def __matmul__(self, X: Any) -> Any:
         if isinstance(X, Operator):
-            return NotImplemented
-        ndim = self._check(X, "X").ndim
-        if ndim not in (1, 2):
+            from homfast.measure.algebra import Composition
+
+            return Composition(self, X)
+        ndim = self._check(X, "X", self.input_dtype).ndim - len(self._batch_shape)
+        if ndim not in (1, 2) or (ndim == 1 and self._batch_shape):
+            n, axes = self.shape[1], ndim + len(self._batch_shape)
             raise ValueError(
-                f"X: got {ndim} axes, wanted ({self.shape[1]},) or columns ({self.shape[1]}, K); "
-                "for rows call op.forward(X)"
+                f"X: got {axes} axes, wanted ({n},) or columns ({n}, K), in a batch of operators "
+                f"(B, {n}, K); for rows call op.forward(X)"
             )
         return self.matvec(X) if ndim == 1 else self.matmat(X)
 
     def __rmatmul__(self, X: Any) -> Any:
         # (X A)^T = A^T X^T: the rows of X through the transpose.
         return self.T.forward(X)
+
+    # Combinations --------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Operator:
+        from homfast.measure.algebra import Sum
+
+        return Sum(self, other) if isinstance(other, Operator) else NotImplemented
+
+    def __sub__(self, other: Any) -> Operator:
+        return self + -other if isinstance(other, Operator) else NotImplemented
+
+    def __neg__(self) -> Operator:
+        return -1.0 * self
+
+    def __mul__(self, factor: Any) -> Operator:
+        from homfast.measure.algebra import Scaled
+
+        return Scaled(factor, self) if isinstance(factor, numbers.Number) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor: Any) -> Operator:
+        if not isinstance(factor, numbers.Number):
+            return NotImplemented
+        return self * (1 / factor)  # type: ignore[operator]
 
     # Properties of A -----------------------------------------------------------------------------
 
@@ -263,15 +345,19 @@ class Operator(abc.ABC):
         m, n = self.shape
         if rtol is None:
             rtol = 8 * float(np.finfo(self.dtype).eps) * float(np.sqrt(m + n))
-        x = normal_block(PROBE, 0, range(1), range(n), self.dtype)[0]
-        y = normal_block(PROBE, 0, range(1, 2), range(m), self.dtype)[0]
-        forward, adjoint = (z.astype(np.float64) for z in (self.forward(x), self.adjoint(y)))
-        left = float(np.dot(forward, y.astype(np.float64)))
-        right = float(np.dot(x.astype(np.float64), adjoint))
+        batch = self._batch_shape
+        count = math.prod(batch)
+        x = normal_block(PROBE, 0, range(count), range(n), self.input_dtype).reshape(*batch, n)
+        y = normal_block(PROBE, 0, range(count, 2 * count), range(m), self.output_dtype)
+        y = y.reshape(*batch, m)
+        forward, adjoint = (_widen(z) for z in (self.forward(x), self.adjoint(y)))
+        left, right = np.vdot(_widen(y), forward), np.vdot(adjoint, _widen(x))
+        if self.input_dtype != self.output_dtype:  # linear over the reals only
+            left, right = left.real, right.real
         allowed = rtol * float(np.linalg.norm(forward)) * float(np.linalg.norm(y))
         if not abs(left - right) <= allowed:  # NaN fails too
             raise AssertionError(
-                f"dot_test: <Ax, y> = {left!r} and <x, A^H y> = {right!r} differ by "
+                f"dot_test: <Ax, y> = {left.item()!r} and <x, A^H y> = {right.item()!r} differ by "
                 f"{abs(left - right):.3g}, wanted at most rtol |Ax| |y| = {allowed:.3g} in {self!r}"
             )
         return True
@@ -304,22 +390,56 @@ class Operator(abc.ABC):
 
     # Within the package --------------------------------------------------------------------------
 
-    def _check(self, array: Any, name: str) -> np.ndarray:
-        """``array`` as a NumPy array of the operator's dtype."""
-        if type(array) is np.ndarray and array.dtype is self._dtype:  # the common case, cheaply
+    @property
+    def _spaces(self) -> tuple[_Space, _Space]:
+        """Size and dtype of x, and of A x."""
+        m, n = self.shape
+        return (n, self.input_dtype), (m, self.output_dtype)
+
+    def _gram_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        measured = np.empty((rows.shape[0], self.shape[0]), self.output_dtype)
+        self._forward_rows(rows, measured)
+        self._adjoint_rows(measured, out)
+
+    def _forward_sparse_rows(
+        self, indices: np.ndarray, values: np.ndarray, out: np.ndarray
+    ) -> None:
+        """out (batch, m) = the rows given by indices and values, both (batch, s)."""
+        from homfast.measure.sparse_input import through_dense_rows
+
+        through_dense_rows(self, indices, values, out)
+
+    def _check(self, array: Any, name: str, dtype: np.dtype) -> np.ndarray:
+        """``array`` as a NumPy array of `dtype`."""
+        if type(array) is np.ndarray and array.dtype is dtype:  # the common case, cheaply
             return array
-        if "complex" in str(getattr(array, "dtype", "")):
+        if dtype.kind == "f" and "complex" in str(getattr(array, "dtype", "")):
             raise TypeError(
-                f"{name}: got {array.dtype} for a real operator of {self.dtype}; "
+                f"{name}: got {array.dtype} for a real operator of {dtype}; "
                 f"apply it to {name}.real and {name}.imag"
             )
-        checked = _arrays.host_array(array, name)
-        if checked.dtype != self.dtype:
+        checked = _arrays.host_array(array, name, (*_arrays.FLOATS, *_arrays.COMPLEX))
+        if dtype.kind == "c" and checked.dtype == _arrays.real_dtype(dtype):
+            return checked.astype(dtype)
+        if checked.dtype != dtype:
             raise TypeError(
-                f"{name}: got {checked.dtype}, wanted {self.dtype}, the dtype of the operator; "
-                f"pass {name}.astype(np.{self.dtype}) or make the operator in {checked.dtype}"
+                f"{name}: got {checked.dtype}, wanted {dtype}, the dtype of the operator; "
+                f"pass {name}.astype(np.{dtype}) or make the operator in {checked.dtype}"
             )
         return checked
+
+    @property
+    def _batch_shape(self) -> tuple[int, ...]:
+        """Leading axes that inputs need: (B,) for a batch of B operators, else none."""
+        return ()
+
+    def _check_batch(self, shape: tuple[int, ...], name: str) -> None:
+        batch = self._batch_shape
+        if shape[: len(batch)] != batch:
+            raise ValueError(
+                f"{name}: got leading axes {shape}, wanted {(*batch, ...)} for a batch of "
+                f"{batch[0]} operators"
+            )
 
     def _check_range(self, i0: Any, i1: Any) -> tuple[int, int]:
         for name, value in (("i0", i0), ("i1", i1)):
@@ -330,34 +450,57 @@ class Operator(abc.ABC):
         return int(i0), int(i1)
 
     def _product(
-        self, apply: _Rows, array: Any, name: str, size_in: int, size_out: int, out: Any
+        self, apply: _Rows, array: Any, name: str, source: _Space, destination: _Space, out: Any
     ) -> Any:
-        inputs = self._check(array, name)
-        _arrays.check_last_axis(inputs, name, size_in, f"the operator of shape {self.shape}")
-        shape = (*inputs.shape[:-1], size_out)
-        target, finish = _arrays.prepare_out(out, shape, self.dtype, (inputs,))
-        apply(_arrays.as_rows(inputs), target)
+        inputs = self._check(array, name, source[1])
+        _arrays.check_last_axis(inputs, name, source[0], f"the operator of shape {self.shape}")
+        self._check_batch(inputs.shape[:-1], name)
+        shape = (*inputs.shape[:-1], destination[0])
+        if out is None:
+            _arrays.check_memory(shape, destination[1])
+        target, finish = _arrays.prepare_out(out, shape, destination[1], (inputs,))
+        _apply(apply, _arrays.as_rows(inputs), target)
         result = finish()
         return result if out is not None else _arrays.result_like(result, array)
 
-    def _vector(self, apply: _Rows, array: Any, name: str, size_in: int, size_out: int) -> Any:
-        shape = self._check(array, name).shape
-        if shape == (size_in,):
-            return self._product(apply, array, name, size_in, size_out, None)
-        if shape == (size_in, 1):
-            return self._columns(apply, array, name, size_in, size_out)
+    def _vector(
+        self, apply: _Rows, array: Any, name: str, source: _Space, destination: _Space
+    ) -> Any:
+        batch, size = self._batch_shape, source[0]
+        shape = self._check(array, name, source[1]).shape
+        if shape == (*batch, size):
+            return self._product(apply, array, name, source, destination, None)
+        if shape == (*batch, size, 1):
+            return self._columns(apply, array, name, source, destination)
         raise ValueError(
-            f"{name}: got shape {shape}, wanted ({size_in},) or ({size_in}, 1); columns go to "
-            "matmat and rmatmat, rows to forward and adjoint"
+            f"{name}: got shape {shape}, wanted {(*batch, size)} or {(*batch, size, 1)}; columns "
+            "go to matmat and rmatmat, rows to forward and adjoint"
         )
 
-    def _columns(self, apply: _Rows, array: Any, name: str, size_in: int, size_out: int) -> Any:
-        columns = self._check(array, name)
-        if columns.ndim != 2 or columns.shape[0] != size_in:
+    def _columns(
+        self, apply: _Rows, array: Any, name: str, source: _Space, destination: _Space
+    ) -> Any:
+        batch, size = self._batch_shape, source[0]
+        columns = self._check(array, name, source[1])
+        if columns.ndim != len(batch) + 2 or columns.shape[:-1] != (*batch, size):
+            wanted = ", ".join(map(str, (*batch, size, "K")))
             raise ValueError(
-                f"{name}: got shape {columns.shape}, wanted columns ({size_in}, K) to match the "
+                f"{name}: got shape {columns.shape}, wanted columns ({wanted}) to match the "
                 f"operator of shape {self.shape}; rows go to forward and adjoint"
             )
-        out = np.empty((columns.shape[1], size_out), self.dtype)
-        apply(_arrays.as_kernel_matrix(columns.T), out)
-        return _arrays.result_like(out.T, array)
+        rows = np.swapaxes(columns, -1, -2)
+        out = np.empty((*rows.shape[:-1], destination[0]), destination[1])
+        _apply(apply, _arrays.as_rows(rows), out.reshape(math.prod(rows.shape[:-1]), out.shape[-1]))
+        return _arrays.result_like(np.swapaxes(out, -1, -2), array)
+
+
+def _apply(apply: _Rows, rows: np.ndarray, out: np.ndarray) -> None:
+    if not rows.size or not out.size:
+        out[...] = 0  # the sum of nothing is +0.0, which no family needs to think of
+        return
+    with np.errstate(all="ignore"):
+        apply(rows, out)
+
+
+def _widen(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)

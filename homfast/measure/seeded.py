@@ -1,31 +1,40 @@
-"""Operators whose matrix is a pure function of a seed: what the families share.
+"""Operators that are pure functions of a seed: what all their families share.
 
-A family is a subclass with a `version` of its stream and `_block`, the unscaled entries of a tile.
-The rest is here: storing the matrix or making it on the fly, the scale, rows, equality, repr, and
-pickles that hold the few numbers which determine the operator.
+A family is a subclass that says which dtypes it has, what its scale is, and how it multiplies. The
+rest is here: checking arguments, ranges of rows, equality, repr, and pickles that hold the few
+numbers which determine the operator.
 """
 
 from __future__ import annotations
 
-import abc
 import math
 from typing import Any, ClassVar
 
 import numpy as np
 
 from homfast import _arrays
-from homfast.measure.dense import PackedMatrix
+from homfast.measure import normal
 from homfast.measure.operator import Operator
-
-# Entries made at a time where the matrix is not stored, in bytes: L2 holds a block and its pack.
-_BLOCK_BYTES = 1 << 19
-_COUNTERS = 1 << 32  # blocks of columns that the 32-bit word of a counter can number
+from homfast.measure.sparse_input import multiply
+from homfast.measure.views import RealInput
 
 
-class SeededMatrix(Operator):
-    """A random m x n matrix with entries addressed by (seed, row, column); see `Gaussian`."""
+class SeededOperator(Operator):
+    """Some rows of an m x n operator that its arguments determine."""
 
-    version: ClassVar[int]
+    version: ClassVar[int] = normal.VERSION
+    dtypes: ClassVar[tuple[np.dtype, ...]] = _arrays.FLOATS
+
+    def __new__(
+        cls, *arguments: Any, seed: Any = 0, real_input: bool = False, **keywords: Any
+    ) -> Any:
+        if isinstance(seed, np.ndarray) and seed.ndim:
+            from homfast.measure.seed_batch import SeedBatch
+
+            return SeedBatch(cls, arguments, seed, {**keywords, "real_input": real_input})
+        if _arrays.check_flag(real_input, "real_input"):
+            return RealInput(cls(*arguments, seed=seed, **keywords))
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -35,23 +44,20 @@ class SeededMatrix(Operator):
         seed: int = 0,
         dtype: Any = np.float32,
         normalize: bool = True,
-        store: bool | str = "auto",
+        largest: tuple[int, int] = ((1 << 63) - 1, (1 << 63) - 1),
     ):
-        dtype = _check_dtype(dtype)
-        rows = _check_size(m, "m", (1 << 63) - 1)
-        columns = _check_size(n, "n", _COUNTERS * (16 // dtype.itemsize))
-        super().__init__((rows, columns), dtype)
+        dtype = _arrays.check_float_dtype(dtype, self.dtypes)
+        rows = check_size(m, "m", largest[0])
+        super().__init__((rows, check_size(n, "n", largest[1])), dtype)
         self._seed = _arrays.check_seed(seed)
-        self._normalize = _check_flag(normalize, "normalize")
-        self._store = _check_store(store)
+        self._normalize = _arrays.check_flag(normalize, "normalize")
         self._m = rows  # of the operator these rows are part of, which sets the scale
-        self._scale = dtype.type(1.0 / math.sqrt(rows) if self._normalize else 1.0)
         self._first = 0
-        self._packed: PackedMatrix | None = None
 
-    @abc.abstractmethod
-    def _block(self, rows: range, columns: range) -> np.ndarray:
-        """Unscaled entries, (len(rows), len(columns)), rows counted in the whole operator."""
+    def _scaling(self) -> float:
+        """What finished sums of unscaled entries are multiplied by."""
+        variance = 2 if self.dtype.kind == "c" else 1  # of an unscaled entry
+        return 1.0 / math.sqrt(self._m * variance if self._normalize else variance)
 
     @property
     def seed(self) -> int:
@@ -62,106 +68,50 @@ class SeededMatrix(Operator):
     def _row_range(self) -> range:
         return range(self._first, self._first + self.shape[0])
 
-    # Products ------------------------------------------------------------------------------------
-
-    def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        if self._store:
-            self._stored().forward_rows(rows, out)
-        else:
-            m, n = self.shape
-            step = max(1, _BLOCK_BYTES // (n * self.dtype.itemsize))
-            for i in range(0, m, step):
-                part = self._row_range[i : i + step]
-                block = PackedMatrix(self._block(part, range(n)))
-                block.forward_rows(rows, out[:, i : i + step])
-        self._rescale(out)
-
-    def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        if self._store:
-            self._stored().adjoint_rows(rows, out)
-        else:
-            # By columns, not rows: each sum over the rows is then one product, in the same order
-            # as with the stored matrix. Adding up products of row blocks would round elsewhere.
-            m, n = self.shape
-            column_bytes = max(1, m) * self.dtype.itemsize
-            step = max(16, _BLOCK_BYTES // column_bytes // 16 * 16)  # whole counters
-            for j in range(0, n, step):
-                part = range(j, min(j + step, n))
-                block = PackedMatrix(self._block(self._row_range, part))
-                block.adjoint_rows(rows, out[:, j : j + step])
-        self._rescale(out)
-
-    def _stored(self) -> PackedMatrix:
-        """The matrix, made at the first product: `rows` of it or a pickle may never need it."""
-        if self._packed is None:
-            self._packed = PackedMatrix(self._unscaled())
-        return self._packed
-
-    def _unscaled(self) -> np.ndarray:
-        m, n = self.shape
-        try:
-            return self._block(self._row_range, range(n))
-        except (MemoryError, ValueError) as error:  # ValueError: beyond the address space
-            size = m * n * self.dtype.itemsize / 2**30
-            raise MemoryError(
-                f"store: the {m} x {n} matrix of {self.dtype} needs {size:.4g} GiB; pass "
-                "store=False to make its entries on the fly, and rows(i0, i1) for parts of it"
-            ) from error
+    @property
+    def _scale(self) -> float:
+        """`_scaling`, rounded to the precision of the operator."""
+        return float(_arrays.real_dtype(self.dtype).type(self._scaling()))
 
     def _rescale(self, values: np.ndarray) -> None:
-        """The scale, once a finished sum, in the dtype of the operator; at most 1, no overflow."""
-        if self._normalize:
-            np.multiply(values, self._scale, out=values)
+        """The scale, once a finished sum, in the dtype of the operator."""
+        scale = self._scale
+        if scale != 1.0:
+            multiply(values, scale)
 
     # The operator as a value ---------------------------------------------------------------------
 
-    def to_dense(self) -> np.ndarray:
-        """The matrix, a new array (m, n) of entries that are scaled and rounded.
-
-        Products scale the finished sum instead, so those with this matrix differ by roundings.
-        """
-        matrix = self._unscaled() if self._packed is None else self._packed.array.copy()
-        self._rescale(matrix)
-        return matrix
-
-    def rows(self, i0: int, i1: int) -> SeededMatrix:
-        """The operator of rows i0 <= i < i1, with the scale of this one.
-
-        It is made from the seed, or from this operator's matrix if that is in memory by now.
-        """
+    def rows(self, i0: int, i1: int) -> Operator:
+        """The operator of rows i0 <= i < i1, with the scale of this one."""
         i0, i1 = self._check_range(i0, i1)
-        part = self._part(self._first + i0, self._first + i1)
-        if self._packed is not None:
-            part._packed = PackedMatrix(self._packed.array[i0:i1])
-        return part
+        return self._part(self._first + i0, self._first + i1)
 
-    def _part(self, first: int, last: int) -> SeededMatrix:
+    def _part(self, first: int, last: int) -> SeededOperator:
         part = type(self)(
-            self._m,
-            self.shape[1],
+            *self._arguments(),
             seed=self._seed,
             dtype=self.dtype,
             normalize=self._normalize,
-            store=self._store,
+            **self._options(),
         )
         part._first = first
         part._shape = (last - first, self.shape[1])
         return part
 
+    def _arguments(self) -> tuple[Any, ...]:
+        """The positional arguments of the whole operator."""
+        return self._m, self.shape[1]
+
+    def _options(self) -> dict[str, Any]:
+        """The keyword arguments beyond the common ones that are not the default."""
+        return {}
+
     def _state(self) -> tuple[Any, ...]:
         """What determines the entries and the scale; `store` does not."""
         span = self._row_range
-        name = self.dtype.name
-        return (
-            self.version,
-            self._m,
-            self.shape[1],
-            self._seed,
-            name,
-            self._normalize,
-            span.start,
-            span.stop,
-        )
+        options = tuple((k, v) for k, v in self._options().items() if k != "store")
+        head = self.version, *self._arguments(), self._seed, self.dtype.name, self._normalize
+        return (*head, span.start, span.stop, *options)
 
     def __eq__(self, other: Any) -> bool:
         """Whether the other has the same entries and scale by construction, stored or not."""
@@ -171,72 +121,52 @@ class SeededMatrix(Operator):
         return hash((type(self), self._state()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), *self._state(), self._store)
+        span = self._row_range
+        state = self._arguments(), self._seed, self.dtype.name, self._normalize
+        return _restore, (
+            type(self),
+            self.version,
+            *state,
+            span.start,
+            span.stop,
+            self._options(),
+        )
 
     def __repr__(self) -> str:
-        words = f"{self._m}, {self.shape[1]}, seed={self._seed}, dtype={self.dtype.name!r}"
+        words = [*map(repr, self._arguments()), f"seed={self._seed}", f"dtype={self.dtype.name!r}"]
         if not self._normalize:
-            words += ", normalize=False"
-        if self._store != "auto":
-            words += f", store={self._store}"
-        whole = f"{type(self).__name__}({words})"
+            words.append("normalize=False")
+        words += [f"{name}={value!r}" for name, value in self._options().items()]
+        whole = f"{type(self).__name__}({', '.join(words)})"
         span = self._row_range
         return whole if len(span) == self._m else f"{whole}.rows({span.start}, {span.stop})"
 
 
 def _restore(
-    family: type[SeededMatrix],
+    family: type[SeededOperator],
     version: int,
-    m: int,
-    n: int,
+    arguments: tuple[Any, ...],
     seed: int,
     dtype: str,
     normalize: bool,
     first: int,
     last: int,
-    store: bool | str,
-) -> SeededMatrix:
+    options: dict[str, Any],
+) -> SeededOperator:
     """What a pickle calls."""
     if version != family.version:
         raise ValueError(
             f"pickle: got version {version} of the {family.__name__} stream, wanted "
             f"{family.version}; use the homfast that wrote it"
         )
-    whole = family(m, n, seed=seed, dtype=dtype, normalize=normalize, store=store)
+    whole = family(*arguments, seed=seed, dtype=dtype, normalize=normalize, **options)
     return whole._part(first, last)
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
-
-
-def _check_size(value: Any, name: str, largest: int) -> int:
-    if not _is_integer(value):
+def check_size(value: Any, name: str, largest: int, why: str = "") -> int:
+    """`value` as an integer from 1 to `largest`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}: got {value!r}, wanted an integer")
     if not 1 <= value <= largest:
-        raise ValueError(f"{name}: got {value}, wanted 1 <= {name} <= {largest}")
+        raise ValueError(f"{name}: got {value}, wanted 1 <= {name} <= {largest}{why}")
     return int(value)
-
-
-def _check_dtype(dtype: Any) -> np.dtype:
-    try:
-        checked = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"dtype: got {dtype!r}, wanted float32 or float64") from None
-    if dtype is None or checked not in _arrays.FLOATS:
-        raise TypeError(f"dtype: got {dtype!r}, wanted float32 or float64")
-    return checked
-
-
-def _check_flag(value: Any, name: str) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: got {value!r}, wanted True or False")
-    return bool(value)
-
-
-def _check_store(store: Any) -> bool | str:
-    if isinstance(store, str) and store == "auto":
-        return store
-    if not isinstance(store, (bool, np.bool_)):
-        raise ValueError(f"store: got {store!r}, wanted 'auto', True or False")
-    return bool(store)

@@ -35,14 +35,15 @@ def largest_singular_value(op: Any, rtol: float) -> float:
 
 
 def _bidiagonalize(op: Any, rtol: float, limit: int) -> float:
-    v = normal_block(PROBE, 1, range(1), range(op.shape[1]), np.dtype(np.float64))[0]
+    wide = np.dtype(np.complex128 if op.input_dtype.kind == "c" else np.float64)
+    v = normal_block(PROBE, 1, range(1), range(op.shape[1]), wide)[0]
     v /= np.linalg.norm(v)
-    u, alpha = _unit(_apply(op.forward, v, op.dtype))
+    u, alpha = _unit(_apply(op.forward, v, op.input_dtype))
     alphas: list[float] = [alpha]
     betas: list[float] = []
     look = 1
     for k in range(1, limit + 1):
-        v_next, beta = _unit(_apply(op.adjoint, u, op.dtype) - alpha * v)
+        v_next, beta = _unit(_apply(op.adjoint, u, op.output_dtype) - alpha * v)
         if not np.isfinite(beta):
             return float("nan")
         if k >= look or beta == 0 or k == limit:
@@ -50,7 +51,7 @@ def _bidiagonalize(op: Any, rtol: float, limit: int) -> float:
             if beta * last <= rtol * sigma:
                 return sigma
             look = max(k + 1, int(_GROWTH * k))
-        u, alpha = _unit(_apply(op.forward, v_next, op.dtype) - beta * u)
+        u, alpha = _unit(_apply(op.forward, v_next, op.input_dtype) - beta * u)
         v = v_next
         alphas.append(alpha)
         betas.append(beta)
@@ -61,7 +62,8 @@ def _bidiagonalize(op: Any, rtol: float, limit: int) -> float:
 
 
 def _apply(product: Any, vector: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return product(vector.astype(dtype)).astype(np.float64)
+    result = product(vector.astype(dtype))
+    return result.astype(np.complex128 if result.dtype.kind == "c" else np.float64)
 
 
 def _unit(vector: np.ndarray) -> tuple[np.ndarray, float]:

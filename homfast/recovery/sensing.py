@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -32,10 +33,17 @@ class Sensor:
     """
 
     def __init__(self, settings: Settings):
-        import homfast.measure
+        from homfast import measure
 
-        constructor = {"gaussian": homfast.measure.Gaussian}[settings.operator]
-        self.operator = constructor(settings.measurements - 1, settings.pixels, seed=settings.seed)
+        m, n = settings.measurements - 1, settings.pixels
+        constructor: dict[str, Callable[..., measure.Operator]] = {
+            "gaussian": measure.Gaussian,
+            "rademacher": measure.Rademacher,
+            "hadamard": measure.Hadamard,
+            "sparse": functools.partial(measure.SparseSign, nonzeros_per_column=min(m, 8)),
+            "cosine": measure.Cosine,
+        }
+        self.operator = constructor[settings.operator](m, n, seed=settings.seed)
 
     def measure(self, blocks: np.ndarray) -> Measurements:
         """Measure rows of pixels, float32 (blocks, pixels)."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-OPERATORS = ("gaussian",)
+OPERATORS = ("gaussian", "rademacher", "hadamard", "sparse", "cosine")
 LARGEST_BLOCK = 32  # 1024 pixels a block; training beyond takes minutes to be of any use
 
 

@@ -1,0 +1,141 @@
+"""Subsampled randomised Hadamard transforms, and the transform itself."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from homfast import _arrays, _backends
+from homfast.measure.subsampled import SubsampledTransform
+
+_LARGEST = 1 << 27
+_TRANSFORM_DTYPES = (*_arrays.FLOATS, np.dtype(np.int32))
+
+
+def walsh_hadamard(x: Any, *, out: Any = None) -> Any:
+    """The Walsh-Hadamard transform of each row, unnormalised: ``x @ scipy.linalg.hadamard(n)``.
+
+    Parameters
+    ----------
+    x : array, shape (..., n), float32, float64 or int32
+        n is a power of two, from 1 to 2^27.
+    out : array of the shape and dtype of `x`, optional
+        Where to write; it may be `x` itself.
+
+    Returns
+    -------
+    array, of the shape, dtype and library of `x`
+        In natural (Sylvester's) order. int32 is modulo 2^32. Twice the transform is n times x.
+
+    Raises
+    ------
+    TypeError
+        Another dtype, an array on another device, a list, a masked array.
+    ValueError
+        n is not a power of two from 1 to 2^27, or `out` does not fit.
+
+    Notes
+    -----
+    n log2(n) additions a row: Fino and Algazi, IEEE Trans. Comput. C-25, 1976. A row of the result
+    depends on its row alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from homfast.measure import walsh_hadamard
+    >>> walsh_hadamard(np.int32([1, 2, 3, 4]))
+    array([10, -2, -4,  0], dtype=int32)
+    """
+    array = _arrays.host_array(x, "x", _TRANSFORM_DTYPES)
+    n = array.shape[-1] if array.ndim else 0
+    if not 1 <= n <= _LARGEST or n & (n - 1):
+        raise ValueError(
+            f"x: got shape {array.shape}, wanted (..., n), n a power of two from 1 to {_LARGEST}; "
+            "pad the last axis with zeros"
+        )
+    target, finish = _arrays.prepare_out(out, array.shape, array.dtype, (array,))
+    _backends.automatic().walsh_hadamard(_arrays.as_rows(array), target)
+    result = finish()
+    return result if out is not None else _arrays.result_like(result, x)
+
+
+class Hadamard(SubsampledTransform):
+    """Random rows of a Hadamard matrix times random signs, R H D (SRHT); E[A^H A] = I.
+
+    Parameters
+    ----------
+    m, n : int
+        Measurements and signal length, at least 1. Signals are padded with zeros to the next power
+        of two N, at most 2^27; m <= N.
+    seed : int, 0 <= seed < 2^64, or integer array (B,) for a batch of B operators
+    dtype : float32 or float64
+        The entries of both are the same.
+    normalize : bool
+        Scale by 1/sqrt(m): a finished sum is multiplied by it once. False leaves +1 and -1.
+
+    Raises
+    ------
+    TypeError
+        As `Gaussian`.
+    ValueError
+        As `Gaussian`; m above N.
+
+    Notes
+    -----
+    The matrix is ``scipy.linalg.hadamard(N)[op.row_indices] * signs``, its first n columns, times
+    the scale. Rows are drawn without replacement from all N, so that no two columns are parallel.
+    Rows and signs are pure functions of (seed, n), the rows of m measurements a prefix of those of
+    more; `homfast._backends.signs` and `.permutation` specify them. Where n is a power of two rows
+    are orthogonal, and the norm is in closed form. Ailon and Chazelle, SIAM J. Comput. 39, 2009;
+    Tropp, Adv. Adapt. Data Anal. 3, 2011.
+
+    Examples
+    --------
+    >>> from homfast.measure import Hadamard
+    >>> op = Hadamard(16, 64, seed=7)
+    >>> op.norm()
+    2.0
+    """
+
+    def __init__(
+        self,
+        m: int,
+        n: int,
+        *,
+        seed: int = 0,
+        dtype: Any = np.float32,
+        normalize: bool = True,
+    ):
+        super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize, largest_n=_LARGEST)
+        self._signs: np.ndarray | None = None
+
+    @property
+    def _size(self) -> int:
+        return 1 << (self.shape[1] - 1).bit_length()
+
+    @property
+    def signs(self) -> np.ndarray:
+        """The diagonal D, +1 and -1, shape (n,), read-only."""
+        if self._signs is None:
+            backend = _backends.automatic()
+            self._signs = backend.hadamard_signs(self._seed, self.shape[1], self.dtype)
+            self._signs.flags.writeable = False
+        return self._signs
+
+    def _transform(self, rows: np.ndarray, out: np.ndarray) -> None:
+        n = self.shape[1]
+        np.multiply(rows, self.signs, out=out[:, :n])
+        out[:, n:] = 0
+        _backends.automatic().walsh_hadamard(out, out)
+
+    def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
+        _backends.automatic().walsh_hadamard(rows, rows)
+        np.multiply(rows[:, : self.shape[1]], self.signs, out=out)
+
+    def norm(self, rtol: float = 1e-6) -> float:
+        """The largest singular value; in closed form where n is a power of two."""
+        if self.shape[1] != self._size:
+            return super().norm(rtol)
+        return self._scale * math.sqrt(self._size) if self.shape[0] else 0.0

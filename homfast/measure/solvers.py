@@ -1,0 +1,203 @@
+"""Batched solvers on forward and adjoint: sparse recovery, and a start for phase retrieval.
+
+They are thin; SciPy's and PyLops' own solvers take ``op.to_scipy()`` and ``op.to_pylops()``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from homfast import _arrays
+from homfast._backends.streams import PROBE
+from homfast.measure.normal import normal_block
+from homfast.measure.operator import Operator
+
+_ALL = (*_arrays.FLOATS, *_arrays.COMPLEX)
+
+
+def fista(
+    op: Operator,
+    y: Any,
+    *,
+    regularization: Any,
+    iterations: int = 100,
+    step: float | None = None,
+    start: Any = None,
+) -> Any:
+    """Sparse recovery, argmin_x |A x - y|^2 / 2 + regularization |x|_1, for each row y.
+
+    Parameters
+    ----------
+    op : Operator, shape (m, n)
+    y : array, shape (..., m), output dtype of `op`
+    regularization : float or array of shape (...)
+        Not negative; of each row if an array. At ``max |A^H y|`` and above the answer is 0.
+    iterations : int
+        Each costs a forward and an adjoint product.
+    step : float, optional
+        At most 1 / |A|^2, which it is by default, with a per mille to spare: `op.norm` is called.
+    start : array, shape (..., n), optional
+        Where to begin, 0 by default.
+
+    Returns
+    -------
+    array, shape (..., n), of the library of `y`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``op.adjoint``; a negative regularization or step, fewer than 0 iterations.
+
+    Notes
+    -----
+    FISTA: Beck and Teboulle, SIAM J. Imaging Sci. 2, 2009, with constant step; the objective is
+    within 2 |x0 - x|^2 / (step (k + 1)^2) of the minimum after k iterations. Complex signals shrink
+    in magnitude.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from homfast.measure import Gaussian, solvers
+    >>> op = Gaussian(30, 60, seed=1)
+    >>> x = np.zeros(60, np.float32)
+    >>> x[[7, 30]] = 1, -2
+    >>> found = solvers.fista(op, op(x), regularization=1e-3, iterations=300)
+    >>> bool(abs(found - x).max() < 0.01)
+    True
+    """
+    measured = _rows_of(op, y)
+    batch = measured.shape[:-1]
+    real = _arrays.real_dtype(op.input_dtype)
+    weights = np.broadcast_to(np.asarray(regularization, real), batch)[..., None]
+    if not (weights >= 0).all():
+        raise ValueError("regularization: got a negative number or NaN, wanted at least 0")
+    _check_iterations(iterations)
+    if step is None:
+        norm = np.asarray(op.norm(1e-3))  # (B,) for a batch of operators
+        norm = norm.reshape(*norm.shape, *(1,) * (len(batch) + 1 - norm.ndim))
+        scale = np.where(norm > 0, 1 / (1.001 * np.where(norm > 0, norm, 1)) ** 2, 1)
+    elif not step > 0:
+        raise ValueError(f"step: got {step}, wanted a number above 0")
+    else:
+        scale = np.asarray(step)
+    size = scale.astype(real)
+    x = np.zeros((*batch, op.shape[1]), op.input_dtype)
+    if start is not None:
+        given = _arrays.host_array(start, "start", _ALL)
+        if given.dtype != op.input_dtype or given.shape != x.shape:
+            raise ValueError(
+                f"start: got {given.dtype} {given.shape}, wanted {op.input_dtype} {x.shape}"
+            )
+        x[...] = given
+    point, momentum = x, 1.0
+    for _ in range(iterations):
+        gradient = op.adjoint(op.forward(point) - measured)
+        found = _shrink(point - size * gradient, size * weights)
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        point = found + real.type((momentum - 1) / following) * (found - x)
+        x, momentum = found, following
+    return _arrays.result_like(x, y)
+
+
+def spectral_init(
+    op: Operator, y: Any, *, iterations: int = 50, truncation: float = 9.0, seed: int = 0
+) -> Any:
+    """A start for phase retrieval from intensities y = |A x|^2, for each row y.
+
+    The leading eigenvector of ``A^H diag(T(y)) A`` by power iteration, T cutting off what is above
+    `truncation` means of y, scaled such that its intensities have the mean of y.
+
+    Parameters
+    ----------
+    op : Operator, shape (m, n)
+        A, random enough for E[A^H A] = I; complex or real.
+    y : array, shape (..., m), real, in the precision of `op`
+        Intensities, not negative.
+    iterations : int
+        Each costs a forward and an adjoint product.
+    truncation : float
+        Above 0; infinity for the plain spectral method.
+    seed : int, 0 <= seed < 2^64
+        Of the random vector that the iteration starts from.
+
+    Returns
+    -------
+    array, shape (..., n), input dtype of `op`, of the library of `y`
+        Known up to a sign, or a phase. 0 where y is 0.
+
+    Raises
+    ------
+    TypeError
+        Another dtype.
+    ValueError
+        Another last axis, a negative or non-finite intensity, an argument out of range.
+
+    Notes
+    -----
+    Netrapalli, Jain, Sanghavi, NeurIPS 2013; Chen and Candes, Comm. Pure Appl. Math. 70, 2017, for
+    the truncation, with 3^2 as there. Refine by gradient steps with `Intensity` or `Magnitude`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from homfast.measure import Gaussian, Intensity, solvers
+    >>> op = Gaussian(400, 20, seed=1)
+    >>> x = np.ones(20, np.float32)
+    >>> found = solvers.spectral_init(op, Intensity(op)(x))
+    >>> bool(abs(found @ x) > 0.9 * np.linalg.norm(found) * np.linalg.norm(x))
+    True
+    """
+    real = _arrays.real_dtype(op.output_dtype)
+    measured = _arrays.host_array(y, "y")
+    if measured.dtype != real:
+        raise TypeError(f"y: got {measured.dtype}, wanted {real}, real and in the precision of op")
+    _arrays.check_last_axis(measured, "y", op.shape[0], f"the operator of shape {op.shape}")
+    if not (np.isfinite(measured).all() and (measured >= 0).all()):
+        raise ValueError("y: got an intensity that is negative or not finite")
+    _check_iterations(iterations)
+    if not truncation > 0:
+        raise ValueError(f"truncation: got {truncation}, wanted a number above 0")
+    batch = measured.shape[:-1]
+    probe = normal_block(
+        PROBE, _arrays.check_seed(seed), range(2, 3), range(op.shape[1]), op.input_dtype
+    )
+    mean = measured.mean(axis=-1, keepdims=True)
+    brightness = np.where(mean > 0, mean, 1)
+    weights = np.where(measured <= truncation * mean, measured, 0) / brightness
+    x = _normalized(np.broadcast_to(probe[0], (*batch, op.shape[1])))
+    for _ in range(iterations):
+        x = _normalized(op.adjoint(weights * op.forward(x)))
+    mine = np.square(np.abs(op.forward(x))).mean(axis=-1, keepdims=True)
+    scale = np.sqrt(mean / np.where(mine > 0, mine, 1)).astype(real)
+    return _arrays.result_like(scale * x, y)
+
+
+def _rows_of(op: Operator, y: Any) -> np.ndarray:
+    measured = op._check(
+        y if isinstance(y, np.ndarray) else _arrays.host_array(y, "y", _ALL), "y", op.output_dtype
+    )
+    _arrays.check_last_axis(measured, "y", op.shape[0], f"the operator of shape {op.shape}")
+    return measured
+
+
+def _check_iterations(iterations: Any) -> None:
+    if isinstance(iterations, (bool, np.bool_)) or not isinstance(iterations, (int, np.integer)):
+        raise TypeError(f"iterations: got {iterations!r}, wanted an integer")
+    if iterations < 0:
+        raise ValueError(f"iterations: got {iterations}, wanted at least 0")
+
+
+def _shrink(x: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Soft thresholding, in magnitude."""
+    if x.dtype.kind == "f":
+        return np.sign(x) * np.maximum(np.abs(x) - threshold, 0)
+    size = np.abs(x)
+    return x * (np.maximum(size - threshold, 0) / np.where(size > 0, size, 1))
+
+
+def _normalized(x: np.ndarray) -> np.ndarray:
+    """Each row over its norm; rows of zeros stay."""
+    norm = np.linalg.norm(x, axis=-1, keepdims=True)
+    return x / np.where(norm > 0, norm, 1)

@@ -1,0 +1,92 @@
+"""Some rows of a square transform, the prefix of a seeded permutation of all of them."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import numpy as np
+
+from homfast import _backends
+from homfast.measure.seeded import SeededOperator
+
+_CHUNK_BYTES = 1 << 22  # of transformed rows at a time
+
+
+class SubsampledTransform(SeededOperator):
+    """m distinct random rows of an N x N transform with a fast product; see `Hadamard`.
+
+    A family is a subclass with `_transform` and `_transform_adjoint`, on all rows, unscaled.
+    """
+
+    def __init__(
+        self,
+        m: int,
+        n: int,
+        *,
+        seed: int = 0,
+        dtype: Any = np.float32,
+        normalize: bool = True,
+        largest_n: int = 1 << 33,
+    ):
+        super().__init__(
+            m,
+            n,
+            seed=seed,
+            dtype=dtype,
+            normalize=normalize,
+            largest=((1 << 63) - 1, largest_n),
+        )
+        if self._m > self._size:
+            raise ValueError(
+                f"m: got {m}, wanted 1 <= m <= {self._size}: rows are drawn without replacement "
+                f"from {self._size}"
+            )
+        self._indices: np.ndarray | None = None
+
+    @property
+    def _size(self) -> int:
+        """N, how many rows there are to choose from."""
+        return self.shape[1]
+
+    @property
+    def row_indices(self) -> np.ndarray:
+        """Which rows of the transform these are, in their order, int64 (m,), read-only."""
+        if self._indices is None:
+            span = self._row_range
+            drawn = _backends.automatic().row_permutation(self._seed, self._size, span.stop)
+            self._indices = drawn[span.start :]
+            self._indices.flags.writeable = False
+        return self._indices
+
+    @abc.abstractmethod
+    def _transform(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """out (batch, N) = all N measurements of the rows (batch, n)."""
+
+    @abc.abstractmethod
+    def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """out (batch, n) = the adjoint of that; may overwrite the rows (batch, N)."""
+
+    def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        step = max(1, _CHUNK_BYTES // (self._size * self.dtype.itemsize))
+        full = np.empty((min(step, len(rows)), self._size), self.dtype)
+        for i in range(0, len(rows), step):
+            part = full[: len(rows) - i]
+            self._transform(rows[i : i + step], part)
+            out[i : i + step] = part[:, self.row_indices]
+        self._rescale(out)
+
+    def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        step = max(1, _CHUNK_BYTES // (self._size * self.dtype.itemsize))
+        full = np.empty((min(step, len(rows)), self._size), self.dtype)
+        for i in range(0, len(rows), step):
+            part = full[: len(rows) - i]
+            part[...] = 0
+            part[:, self.row_indices] = rows[i : i + step]
+            self._transform_adjoint(part, out[i : i + step])
+        self._rescale(out)
+
+    def to_dense(self) -> np.ndarray:
+        """The matrix, a new array of shape (m, n)."""
+        rows = self.adjoint(np.eye(self.shape[0], dtype=self.dtype))
+        return np.conj(rows) if self.dtype.kind == "c" else rows
