@@ -329,6 +329,10 @@ def test_command_measures_and_writes(tmp_path, monkeypatch, capsys):
     quick = functools.partial(compare.Settings, burst=1e-4, pause=0.0)
     monkeypatch.setattr(compare, "Settings", quick)
     path, plot = tmp_path / "layers.json", tmp_path / "roofline.png"
+    unset = ["somebody keeps a thread"]
+    monkeypatch.setattr(
+        "homfast.bench.threads.same_threads", lambda n: contextlib.nullcontext(unset)
+    )
     words = ["--peers", "numpy", "--rounds", "3", "--json", str(path)]
     try:
         import matplotlib  # noqa: F401
@@ -340,8 +344,10 @@ def test_command_measures_and_writes(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "(2, 3, 5)" in printed
     assert "geometric mean" in printed
+    assert "NOTE: somebody keeps a thread" in printed
     result = json.loads(path.read_text())
     assert [row["direction"] for row in result["rows"]] == ["forward", "backward"] * 2
+    assert result["threads_not_set"] == unset
     first = result["rows"][0]
     assert first["best_peer"] == "numpy"
     assert first["ratio"] == pytest.approx(

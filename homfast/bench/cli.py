@@ -90,12 +90,12 @@ class _Plan:
             with threads.same_threads(self.threads) as unset:
                 for complaint in unset:
                     print(f"NOTE: {complaint}")
-                return self._measure()
+                return self._measure(unset)
         finally:
             if self.target_before is not None:
                 homfast.set_target(self.target_before)
 
-    def _measure(self) -> int:
+    def _measure(self, unset: list[str]) -> int:
         from homfast.bench import compare, machine, peak, table
 
         description = machine.describe(self.threads, self.peers)
@@ -122,10 +122,12 @@ class _Plan:
         for line in table.summary(rows):
             print(line)
         if rows and code == 0:
-            self._write(description, rows, bandwidth)
+            self._write(description, rows, bandwidth, unset)
         return code
 
-    def _write(self, description: dict[str, Any], rows: list[Any], bandwidth: float) -> None:
+    def _write(
+        self, description: dict[str, Any], rows: list[Any], bandwidth: float, unset: list[str]
+    ) -> None:
         from homfast.bench import compare, machine, roofline
 
         report = {
@@ -133,6 +135,7 @@ class _Plan:
             "dtype": self.args.dtype,
             "machine": description,
             "absent": self.absent,
+            "threads_not_set": unset,
             "copy_gigabytes_per_second": bandwidth / 1e9,
             "settings": vars(self.settings),
             "geometric_mean": compare.geometric_means(rows),
