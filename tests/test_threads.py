@@ -58,7 +58,7 @@ def on_threads(count, target):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=300)  # emulated targets take minutes
     assert not any(thread.is_alive() for thread in threads), "a call hangs"
     if errors:
         raise errors[0]

@@ -195,13 +195,13 @@ void on_illegal(int, siginfo_t*, void* raw) {
   auto* const context = static_cast<ucontext_t*>(raw);
   greg_t& rip = context->uc_mcontext.gregs[REG_RIP];
   const int kept = errno;
-  const int length = carry_out(reinterpret_cast<const uint8_t*>(rip), context);
-  errno = kept;
-  if (length == 0) {
-    signal(SIGILL, SIG_DFL);  // it comes again, and ends the process
-    return;
+  const greg_t first = rip;
+  // A trap takes microseconds: what follows is carried out too as long as it is for tiles.
+  for (int length = 1; length != 0; rip += length) {
+    length = carry_out(reinterpret_cast<const uint8_t*>(rip), context);
   }
-  rip += length;
+  if (rip == first) signal(SIGILL, SIG_DFL);  // no tile instruction: it comes again, and is the end
+  errno = kept;
 }
 
 using SigactionFunction = int (*)(int, const struct sigaction*, struct sigaction*);
