@@ -151,6 +151,25 @@ HF_INLINE std::uint64_t mul_low_halves(std::uint64_t a, std::uint64_t b) {
   return (a & 0xffffffffu) * (b & 0xffffffffu);
 }
 HF_INLINE std::uint64_t high_half(std::uint64_t a) { return a >> 32; }
+HF_INLINE void store_halves(std::uint32_t* p, std::uint64_t even, std::uint64_t odd) {
+  p[0] = static_cast<std::uint32_t>(even);
+  p[1] = static_cast<std::uint32_t>(odd);
+}
+
+HF_INLINE f32x4 lane_butterflies(f32x4 v) {
+  v = v * f32x4{1, -1, 1, -1} + __builtin_shufflevector(v, v, 1, 0, 3, 2);
+  return v * f32x4{1, 1, -1, -1} + __builtin_shufflevector(v, v, 2, 3, 0, 1);
+}
+HF_INLINE f64x2 lane_butterflies(f64x2 v) {
+  return v * f64x2{1, -1} + __builtin_shufflevector(v, v, 1, 0);
+}
+
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_lanes(const std::uint32_t* words, int bit) {
+  typename Simd<T>::vector v;
+  for (int i = 0; i < Simd<T>::lanes; ++i) v[i] = (words[i] >> bit & 1) ? T(-1) : T(1);
+  return v;
+}
 
 HF_INLINE void prefetch_write(const void* p) { __builtin_prefetch(p, 1); }
 

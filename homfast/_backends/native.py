@@ -31,6 +31,13 @@ else:
     adam_update = _native.adam_update
     sgd_update = _native.sgd_update
     gaussian_block = _native.gaussian_block
+    gaussian_product = _native.gaussian_product
+    rademacher_block = _native.rademacher_block
+    rademacher_words = _native.rademacher_words
+    rademacher_product = _native.rademacher_product
+    walsh_hadamard = _native.walsh_hadamard
+    subsampled_hadamard = _native.subsampled_hadamard
+    pack_sparse_sign = _native.PackedSparseSign
 
 
 def is_available():

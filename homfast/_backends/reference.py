@@ -10,8 +10,13 @@ import sys
 
 import numpy as np
 
-from homfast._backends import normal
+from homfast._backends import normal, rademacher
+from homfast._backends.hadamard import subsampled_hadamard, walsh_hadamard
 from homfast._backends.layerwise import LayerwiseNetwork
+from homfast._backends.seeded_product import seeded_product
+from homfast._backends.sparse_sign import PackedSparseSign as pack_sparse_sign
+
+__all__ = ["pack_sparse_sign", "subsampled_hadamard", "walsh_hadamard"]  # ops of other modules
 
 name = "reference"
 
@@ -104,3 +109,19 @@ def sgd_update(weight, grad, learning_rate, weight_decay):
 
 def gaussian_block(seed, stream, row, column, out):
     normal.fill(seed, stream, row, column, out)
+
+
+def gaussian_product(seed, stream, row, x, adjoint, out):
+    seeded_product(normal.fill, seed, stream, row, x, adjoint, out)
+
+
+def rademacher_block(seed, stream, row, column, out):
+    rademacher.fill(seed, stream, row, column, out)
+
+
+def rademacher_words(seed, stream, row, column, out):
+    rademacher.words(seed, stream, row, column, out)
+
+
+def rademacher_product(seed, stream, row, x, adjoint, out):
+    seeded_product(rademacher.fill, seed, stream, row, x, adjoint, out)
