@@ -16,6 +16,36 @@ constexpr index_t kSpill = 64;
 // Multiply-adds that take as long as an entry.
 constexpr double kNormalCost = 50, kSignCost = 5;
 
+// So few rows are faster without panels; and the depth between two looks at the interrupt flag.
+constexpr index_t kFewRows = 2, kDotDepth = 1 << 14;
+
+// tasks of run(task) on `threads`; one thread takes them all.
+template <class Run>
+void run_tasks(index_t threads, index_t tasks, Run& run) {
+  // Tasks are more than threads, and taken as threads come free.
+  if (threads > 1) return parallel_for(tasks, run);
+  auto run_all = [&](index_t) {
+    for (index_t t = 0; t < tasks; ++t) run(t);
+  };
+  parallel_for(1, run_all);
+}
+
+template <class T>
+void run_dots(const KernelTable<T>& table, index_t threads, Layout layout, const SeededBlock& from,
+              MatrixView<const T> x, MatrixView<T> out, StopFlag& stop) {
+  auto run_unit = [&](index_t unit) {
+    const Range cols{unit * kUnit, std::min(out.cols, (unit + 1) * kUnit)};
+    for (index_t i = 0; i < x.rows; ++i) {
+      T* const to = out.data + i * out.row_stride;
+      for (index_t k = 0; k < x.cols && !stop.poll(); k += kDotDepth) {
+        table.rademacher_dot(from, layout, {k, std::min(k + kDotDepth, x.cols)}, cols,
+                             x.data + i * x.row_stride, to);
+      }
+    }
+  };
+  run_tasks(threads, (out.cols + kUnit - 1) / kUnit, run_unit);
+}
+
 }  // namespace
 
 template <class T>
@@ -57,14 +87,10 @@ void seeded_product(Ensemble ensemble, const SeededBlock& from, MatrixView<const
       k += p.k;
     } while (k < x.cols && !stop.poll());
   };
-  // Tiles are more than threads, and taken as threads come free; one thread takes them all.
-  auto run_all = [&](index_t) {
-    for (index_t t = 0; t < tiles; ++t) run_tile(t);
-  };
-  if (threads == 1) {
-    parallel_for(1, run_all);
+  if (!normal && x.rows <= kFewRows && x.cols > 0) {
+    run_dots(table, threads, layout, from, x, out, stop);
   } else {
-    parallel_for(tiles, run_tile);
+    run_tasks(threads, tiles, run_tile);
   }
   if (stop.stopped()) throw Interrupted();
 }

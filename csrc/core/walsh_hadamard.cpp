@@ -17,6 +17,8 @@ constexpr int kColumnStages = 7;
 constexpr index_t kColumnWorkspace = 32 << 10;  // bytes
 // Rows from here on are cut among the threads if there are too few of them.
 constexpr index_t kLongRow = 1 << 15;
+// Scratch of so many elements stays with its thread; more is given back after the row.
+constexpr index_t kKeptRow = 1 << 20;
 // Multiply-adds that take as long as an element.
 constexpr double kCost = 4;
 
@@ -78,7 +80,7 @@ void for_rows(index_t rows, index_t size, StopFlag& stop, Body body) {
   if (stop.stopped()) throw Interrupted();
 }
 
-// Scratch for one row, of a size that a thread should not keep.
+// Scratch for one row.
 template <class T>
 T* reserve_row(AlignedBuffer& buffer, index_t size) {
   return static_cast<T*>(buffer.reserve(static_cast<std::size_t>(size) * sizeof(T)));
@@ -141,7 +143,7 @@ void hadamard_forward(const SubsampledHadamard<T>& op, MatrixView<const T> x, Ma
   for_rows(x.rows, op.size, stop, [&](index_t i, auto run) {
     static thread_local AlignedBuffer kept;
     AlignedBuffer large;
-    T* const row = reserve_row<T>(op.size <= kLongRow ? kept : large, op.size);
+    T* const row = reserve_row<T>(op.size <= kKeptRow ? kept : large, op.size);
     const T* const from = x.data + i * x.row_stride;
     const auto prepare = [&](index_t begin, index_t count) -> const T* {
       const index_t n = std::min(count, x.cols - begin);
@@ -164,7 +166,7 @@ void hadamard_adjoint(const SubsampledHadamard<T>& op, MatrixView<const T> y, Ma
   for_rows(y.rows, op.size, stop, [&](index_t i, auto run) {
     static thread_local AlignedBuffer kept;
     AlignedBuffer large;
-    T* const row = reserve_row<T>(op.size <= kLongRow ? kept : large, op.size);
+    T* const row = reserve_row<T>(op.size <= kKeptRow ? kept : large, op.size);
     std::fill(row, row + op.size, T(0));
     const T* const from = y.data + i * y.row_stride;
     for (index_t j = 0; j < y.cols; ++j) row[op.rows[j]] = from[j];

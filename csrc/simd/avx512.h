@@ -170,28 +170,31 @@ HF_INLINE __m512i broadcast(std::uint64_t x) {
 HF_INLINE __m512i exclusive_or(__m512i a, __m512i b) { return _mm512_xor_si512(a, b); }
 HF_INLINE __m512i mul_low_halves(__m512i a, __m512i b) { return _mm512_mul_epu32(a, b); }
 HF_INLINE __m512i high_half(__m512i a) { return _mm512_srli_epi64(a, 32); }
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_bits(std::uint32_t word, int first) {
+  return select(mask_from_bits<T>(word >> first), broadcast(T(-1)), broadcast(T(1)));
+}
 HF_INLINE void store_halves(std::uint32_t* p, __m512i even, __m512i odd) {
   _mm512_storeu_si512(p, _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32)));
 }
 
+// other + x, or other - x in the lanes of the mask.
+HF_INLINE __m512 add_or_sub(__m512 other, __m512 x, __mmask16 minus) {
+  return _mm512_mask_sub_ps(_mm512_add_ps(other, x), minus, other, x);
+}
+HF_INLINE __m512d add_or_sub(__m512d other, __m512d x, __mmask8 minus) {
+  return _mm512_mask_sub_pd(_mm512_add_pd(other, x), minus, other, x);
+}
 HF_INLINE __m512 lane_butterflies(__m512 v) {
-  const auto turn = [](__m512 x, __mmask16 minus, __m512 other) {
-    const __m512 one = _mm512_set1_ps(1.0f);
-    return _mm512_fmadd_ps(x, _mm512_mask_blend_ps(minus, one, _mm512_set1_ps(-1.0f)), other);
-  };
-  v = turn(v, 0xAAAA, _mm512_permute_ps(v, 0xB1));
-  v = turn(v, 0xCCCC, _mm512_permute_ps(v, 0x4E));
-  v = turn(v, 0xF0F0, _mm512_shuffle_f32x4(v, v, 0xB1));
-  return turn(v, 0xFF00, _mm512_shuffle_f32x4(v, v, 0x4E));
+  v = add_or_sub(_mm512_permute_ps(v, 0xB1), v, 0xAAAA);
+  v = add_or_sub(_mm512_permute_ps(v, 0x4E), v, 0xCCCC);
+  v = add_or_sub(_mm512_shuffle_f32x4(v, v, 0xB1), v, 0xF0F0);
+  return add_or_sub(_mm512_shuffle_f32x4(v, v, 0x4E), v, 0xFF00);
 }
 HF_INLINE __m512d lane_butterflies(__m512d v) {
-  const auto turn = [](__m512d x, __mmask8 minus, __m512d other) {
-    const __m512d one = _mm512_set1_pd(1.0);
-    return _mm512_fmadd_pd(x, _mm512_mask_blend_pd(minus, one, _mm512_set1_pd(-1.0)), other);
-  };
-  v = turn(v, 0xAA, _mm512_permute_pd(v, 0x55));
-  v = turn(v, 0xCC, _mm512_shuffle_f64x2(v, v, 0xB1));
-  return turn(v, 0xF0, _mm512_shuffle_f64x2(v, v, 0x4E));
+  v = add_or_sub(_mm512_permute_pd(v, 0x55), v, 0xAA);
+  v = add_or_sub(_mm512_shuffle_f64x2(v, v, 0xB1), v, 0xCC);
+  return add_or_sub(_mm512_shuffle_f64x2(v, v, 0x4E), v, 0xF0);
 }
 
 template <class T>
