@@ -40,7 +40,7 @@ def test_golden(engine, dtype):
     ops = engine.module
     rows, columns = range(2**32 - 5, 2**32 + 27), range(3, 500)
     found = {
-        "rademacher": digest(ops.rademacher_block(SEED, rows, columns, dtype).astype(np.int8)),
+        "rademacher": digest(ops.rademacher_entries(SEED, rows, columns, dtype).astype(np.int8)),
         "sparse_sign": digest(*ops.sparse_sign_columns(SEED, 1000, 8, range(2**32 - 50, 2**32))),
         "hadamard_signs": digest(ops.hadamard_signs(SEED, 1000, dtype).astype(np.int8)),
         "row_permutation": digest(ops.row_permutation(SEED, 10_000, 999)),
@@ -53,7 +53,7 @@ def test_golden(engine, dtype):
 
 def test_signs_are_the_bits_of_their_words(engine, dtype):
     rows, columns = range(2**32 - 2, 2**32 + 2), range(120, 300)
-    block = engine.module.rademacher_block(SEED, rows, columns, dtype)
+    block = engine.module.rademacher_entries(SEED, rows, columns, dtype)
     assert block.dtype == dtype and block.shape == (4, 180)
     for i in rows:
         for j in columns:
@@ -66,7 +66,7 @@ def test_signs_are_the_bits_of_their_words(engine, dtype):
 
 
 def test_sign_tiles_agree(engine, dtype):
-    fill = engine.module.rademacher_block
+    fill = engine.module.rademacher_entries
     rows, columns = range(7, 60), range(5, 9000)
     whole = fill(9, rows, columns, dtype)
     for tile in (
@@ -82,7 +82,7 @@ def test_sign_tiles_agree(engine, dtype):
 
 
 def test_signs_are_fair(engine):
-    block = engine.module.rademacher_block(1, range(300), range(1000), np.dtype(np.float64))
+    block = engine.module.rademacher_entries(1, range(300), range(1000), np.dtype(np.float64))
     assert set(np.unique(block)) == {-1, 1}
     assert abs(block.mean()) < 4 / np.sqrt(block.size)
     for axis in (0, 1):

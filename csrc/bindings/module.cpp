@@ -1,10 +1,10 @@
 // The extension homfast._native: view, check, release the GIL, call.
 
+#include "bindings/operators.h"
 #include "bindings/plain_calls.h"
 #include "bindings/training_handle.h"
 #include "core/bfloat16.h"
 #include "core/dispatch.h"
-#include "core/gaussian.h"
 #include "core/parallel.h"
 
 #define HF_EXPORT extern "C" __attribute__((visibility("default")))
@@ -182,22 +182,6 @@ void bind_conversions(py::module_& m) {
       py::arg("values").noconvert(), py::arg("out").noconvert());
 }
 
-void bind_entries(py::module_& m) {
-  m.def(
-      "gaussian_block",
-      [](std::uint64_t seed, std::uint32_t stream, std::uint64_t row, std::uint64_t column,
-         const py::array& out) {
-        for_dtype(out, [&](auto zero) {
-          using T = decltype(zero);
-          const auto target = matrix<T>(out, "out");
-          const py::gil_scoped_release release;
-          gaussian_block<T>({seed, row, column, stream}, target);
-        });
-      },
-      py::arg("seed"), py::arg("stream"), py::arg("row"), py::arg("column"),
-      py::arg("out").noconvert());
-}
-
 void bind_settings(py::module_& m) {
   m.attr("compiler") = __VERSION__;
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
@@ -269,7 +253,7 @@ PYBIND11_MODULE(_native, m) {
   bind_layers(m);
   bind_updates(m);
   bind_conversions(m);
-  bind_entries(m);
+  bind_operators(m);
   bind_settings(m);
 }
 

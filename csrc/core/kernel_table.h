@@ -12,6 +12,7 @@ struct KernelTable {
 #undef HF_OP
   index_t panel_width;       // columns of a packed panel of B
   index_t fma_chain_flops;   // floating-point operations in one round of fma_chain
+  bool plain_panels;         // panels hold B's elements, which others than pack_panels may write
 };
 
 struct TargetKernels {

@@ -78,6 +78,8 @@ struct Product {
   // Called between blocks on the thread that computes; true means leave as you are.
   bool (*stop)(void*);
   void* stop_context;
+
+  bool carried;  // C holds the sums over an earlier part of k, which go on from there
 };
 
 // Scalars of one Adam step, in the order of homfast.training.AdamCoefficients.
@@ -89,6 +91,13 @@ struct AdamCoefficients {
 struct SeededBlock {
   std::uint64_t seed, row, column;
   std::uint32_t stream;  // the last word of each counter, which tells kinds of entries apart
+};
+
+// A matrix of entries +1, -1 and few of them, row by row: entry e of row i, offsets[i] <= e <
+// offsets[i + 1], is twice its column, plus 1 if it is -1.
+struct SparseSigns {
+  const std::uint32_t* entries;
+  const index_t* offsets;
 };
 
 }  // namespace homfast

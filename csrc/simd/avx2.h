@@ -181,6 +181,54 @@ HF_INLINE __m256i broadcast(std::uint64_t x) {
 HF_INLINE __m256i exclusive_or(__m256i a, __m256i b) { return _mm256_xor_si256(a, b); }
 HF_INLINE __m256i mul_low_halves(__m256i a, __m256i b) { return _mm256_mul_epu32(a, b); }
 HF_INLINE __m256i high_half(__m256i a) { return _mm256_srli_epi64(a, 32); }
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_bits(std::uint32_t word, int first);
+template <>
+HF_INLINE __m256 sign_bits<float>(std::uint32_t word, int first) {
+  const __m256i lane = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
+  const __m256i counts = _mm256_sub_epi32(lane, _mm256_set1_epi32(first));
+  const __m256i all = _mm256_sllv_epi32(_mm256_set1_epi32(static_cast<int>(word)), counts);
+  const __m256 signs = _mm256_and_ps(_mm256_castsi256_ps(all), _mm256_set1_ps(-0.0f));
+  return _mm256_or_ps(signs, _mm256_set1_ps(1.0f));
+}
+template <>
+HF_INLINE __m256d sign_bits<double>(std::uint32_t word, int first) {
+  const __m256i lane = _mm256_setr_epi64x(63, 62, 61, 60);
+  const __m256i counts = _mm256_sub_epi64(lane, _mm256_set1_epi64x(first));
+  const __m256i all = _mm256_sllv_epi64(_mm256_set1_epi64x(word), counts);
+  const __m256d signs = _mm256_and_pd(_mm256_castsi256_pd(all), _mm256_set1_pd(-0.0));
+  return _mm256_or_pd(signs, _mm256_set1_pd(1.0));
+}
+HF_INLINE void store_halves(std::uint32_t* p, __m256i even, __m256i odd) {
+  const __m256i both = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), both);
+}
+
+HF_INLINE __m256 lane_butterflies(__m256 v) {
+  v = _mm256_fmadd_ps(v, _mm256_setr_ps(1, -1, 1, -1, 1, -1, 1, -1), _mm256_permute_ps(v, 0xB1));
+  v = _mm256_fmadd_ps(v, _mm256_setr_ps(1, 1, -1, -1, 1, 1, -1, -1), _mm256_permute_ps(v, 0x4E));
+  return _mm256_fmadd_ps(v, _mm256_setr_ps(1, 1, 1, 1, -1, -1, -1, -1),
+                         _mm256_permute2f128_ps(v, v, 0x01));
+}
+HF_INLINE __m256d lane_butterflies(__m256d v) {
+  v = _mm256_fmadd_pd(v, _mm256_setr_pd(1, -1, 1, -1), _mm256_permute_pd(v, 0x5));
+  return _mm256_fmadd_pd(v, _mm256_setr_pd(1, 1, -1, -1), _mm256_permute2f128_pd(v, v, 0x01));
+}
+
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_lanes(const std::uint32_t* words, int bit);
+template <>
+HF_INLINE __m256 sign_lanes<float>(const std::uint32_t* words, int bit) {
+  const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
+  const __m256 signs = _mm256_castsi256_ps(_mm256_slli_epi32(all, 31 - bit));
+  return _mm256_or_ps(_mm256_and_ps(signs, _mm256_set1_ps(-0.0f)), _mm256_set1_ps(1.0f));
+}
+template <>
+HF_INLINE __m256d sign_lanes<double>(const std::uint32_t* words, int bit) {
+  const __m256i all = _mm256_cvtepu32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)));
+  const __m256d signs = _mm256_castsi256_pd(_mm256_slli_epi64(all, 63 - bit));
+  return _mm256_or_pd(_mm256_and_pd(signs, _mm256_set1_pd(-0.0)), _mm256_set1_pd(1.0));
+}
 
 HF_INLINE void prefetch_write(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);

@@ -170,6 +170,49 @@ HF_INLINE __m512i broadcast(std::uint64_t x) {
 HF_INLINE __m512i exclusive_or(__m512i a, __m512i b) { return _mm512_xor_si512(a, b); }
 HF_INLINE __m512i mul_low_halves(__m512i a, __m512i b) { return _mm512_mul_epu32(a, b); }
 HF_INLINE __m512i high_half(__m512i a) { return _mm512_srli_epi64(a, 32); }
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_bits(std::uint32_t word, int first) {
+  return select(mask_from_bits<T>(word >> first), broadcast(T(-1)), broadcast(T(1)));
+}
+HF_INLINE void store_halves(std::uint32_t* p, __m512i even, __m512i odd) {
+  _mm512_storeu_si512(p, _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32)));
+}
+
+// other + x, or other - x in the lanes of the mask.
+HF_INLINE __m512 add_or_sub(__m512 other, __m512 x, __mmask16 minus) {
+  return _mm512_mask_sub_ps(_mm512_add_ps(other, x), minus, other, x);
+}
+HF_INLINE __m512d add_or_sub(__m512d other, __m512d x, __mmask8 minus) {
+  return _mm512_mask_sub_pd(_mm512_add_pd(other, x), minus, other, x);
+}
+HF_INLINE __m512 lane_butterflies(__m512 v) {
+  v = add_or_sub(_mm512_permute_ps(v, 0xB1), v, 0xAAAA);
+  v = add_or_sub(_mm512_permute_ps(v, 0x4E), v, 0xCCCC);
+  v = add_or_sub(_mm512_shuffle_f32x4(v, v, 0xB1), v, 0xF0F0);
+  return add_or_sub(_mm512_shuffle_f32x4(v, v, 0x4E), v, 0xFF00);
+}
+HF_INLINE __m512d lane_butterflies(__m512d v) {
+  v = add_or_sub(_mm512_permute_pd(v, 0x55), v, 0xAA);
+  v = add_or_sub(_mm512_shuffle_f64x2(v, v, 0xB1), v, 0xCC);
+  return add_or_sub(_mm512_shuffle_f64x2(v, v, 0x4E), v, 0xF0);
+}
+
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_lanes(const std::uint32_t* words, int bit);
+template <>
+HF_INLINE __m512 sign_lanes<float>(const std::uint32_t* words, int bit) {
+  const __m512i all = _mm512_slli_epi32(_mm512_loadu_si512(words), static_cast<unsigned>(31 - bit));
+  const __m512i signs = _mm512_and_si512(all, _mm512_set1_epi32(INT32_MIN));
+  return _mm512_castsi512_ps(_mm512_or_si512(signs, _mm512_castps_si512(_mm512_set1_ps(1.0f))));
+}
+template <>
+HF_INLINE __m512d sign_lanes<double>(const std::uint32_t* words, int bit) {
+  const __m512i wide =
+      _mm512_cvtepu32_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)));
+  const __m512i all = _mm512_slli_epi64(wide, static_cast<unsigned>(63 - bit));
+  const __m512i signs = _mm512_and_si512(all, _mm512_set1_epi64(INT64_MIN));
+  return _mm512_castsi512_pd(_mm512_or_si512(signs, _mm512_castpd_si512(_mm512_set1_pd(1.0))));
+}
 
 HF_INLINE void prefetch_write(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);

@@ -12,6 +12,8 @@ typedef float f32x4 __attribute__((vector_size(16)));
 typedef double f64x2 __attribute__((vector_size(16)));
 typedef std::int32_t i32x4 __attribute__((vector_size(16)));
 typedef std::int64_t i64x2 __attribute__((vector_size(16)));
+typedef std::uint32_t u32x4 __attribute__((vector_size(16)));
+typedef std::uint64_t u64x2 __attribute__((vector_size(16)));
 
 template <class T>
 struct Simd;
@@ -164,6 +166,38 @@ HF_INLINE std::uint64_t mul_low_halves(std::uint64_t a, std::uint64_t b) {
   return (a & 0xffffffffu) * (b & 0xffffffffu);
 }
 HF_INLINE std::uint64_t high_half(std::uint64_t a) { return a >> 32; }
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_bits(std::uint32_t word, int first) {
+  return select(mask_from_bits<T>(word >> first), broadcast(T(-1)), broadcast(T(1)));
+}
+HF_INLINE void store_halves(std::uint32_t* p, std::uint64_t even, std::uint64_t odd) {
+  p[0] = static_cast<std::uint32_t>(even);
+  p[1] = static_cast<std::uint32_t>(odd);
+}
+
+HF_INLINE f32x4 lane_butterflies(f32x4 v) {
+  v = v * f32x4{1, -1, 1, -1} + __builtin_shufflevector(v, v, 1, 0, 3, 2);
+  return v * f32x4{1, 1, -1, -1} + __builtin_shufflevector(v, v, 2, 3, 0, 1);
+}
+HF_INLINE f64x2 lane_butterflies(f64x2 v) {
+  return v * f64x2{1, -1} + __builtin_shufflevector(v, v, 1, 0);
+}
+
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_lanes(const std::uint32_t* words, int bit);
+template <>
+HF_INLINE f32x4 sign_lanes<float>(const std::uint32_t* words, int bit) {
+  u32x4 all;
+  __builtin_memcpy(&all, words, sizeof all);
+  const auto one = reinterpret_cast<u32x4>(broadcast(1.0f));
+  return reinterpret_cast<f32x4>((all >> bit) << 31 | one);
+}
+template <>
+HF_INLINE f64x2 sign_lanes<double>(const std::uint32_t* words, int bit) {
+  const u64x2 all = {words[0], words[1]};
+  const auto one = reinterpret_cast<u64x2>(broadcast(1.0));
+  return reinterpret_cast<f64x2>((all >> bit) << 63 | one);
+}
 
 HF_INLINE void prefetch_write(const void* p) { __builtin_prefetch(p, 1); }
 

@@ -64,6 +64,13 @@ class Network(Protocol):
         """out = J^T u with the masks frozen."""
 
 
+class SparseSign(Protocol):
+    """A sparse matrix A of entries +1 and -1."""
+
+    def product(self, x: Array, adjoint: bool, out: Array) -> None:
+        """out = x A^T, or x A, to the bit as `homfast._backends.sparse_sign`."""
+
+
 class Backend(Protocol):
     """The protocol; modules satisfy it by having these names."""
 
@@ -155,7 +162,7 @@ class Backend(Protocol):
     def gaussian_block(self, seed: int, stream: int, row: int, column: int, out: Array) -> None:
         """out = the entries at (row, column) and on, to the bit as `homfast._backends.normal`."""
 
-    def rademacher_block(self, seed: int, rows: range, columns: range, dtype: np.dtype) -> Array:
+    def rademacher_entries(self, seed: int, rows: range, columns: range, dtype: np.dtype) -> Array:
         """The entries of those coordinates, to the bit as `homfast._backends.signs`."""
 
     def hadamard_signs(self, seed: int, n: int, dtype: np.dtype) -> Array:
@@ -170,10 +177,7 @@ class Backend(Protocol):
         """Rows and signs of those columns, to the bit as `homfast._backends.sparse_sign`."""
 
     def pack_sparse(self, rows: Array, signs: Array, m: int) -> Any:
-        """A handle with `add_forward` and `adjoint`, as `sparse_sign.SparseColumns`."""
-
-    def walsh_hadamard(self, x: Array, out: Array) -> None:
-        """out = x H, unnormalised, natural order; the two may be one array."""
+        """A handle with `forward`, `add_forward` and `adjoint`: `sparse_sign.SparseColumns`."""
 
     def fourier(self, x: Array, out: Array) -> None:
         """out = the orthonormal DFT of complex rows."""
@@ -189,3 +193,44 @@ class Backend(Protocol):
 
     def convolve(self, x: Array, spectrum: Array, adjoint: bool, out: Array) -> None:
         """out = circular convolutions with the signal of that spectrum, or correlations."""
+
+    def gaussian_product(
+        self, seed: int, stream: int, row: int, x: Array, adjoint: bool, out: Array
+    ) -> bool:
+        """out = x A^T, or x A: A has the entries of `gaussian_block` at (row, 0), never stored.
+
+        On `native` to the bit as `linear` and `grad_input` with the packed stored matrix; False,
+        and nothing done, on a target that cannot.
+        """
+
+    def rademacher_block(self, seed: int, stream: int, row: int, column: int, out: Array) -> None:
+        """out = the entries +1 and -1 at (row, column) and on: `homfast._backends.rademacher`."""
+
+    def rademacher_words(self, seed: int, stream: int, row: int, column: int, out: Array) -> None:
+        """out (uint32) = their signs, 32 a word, bit set for -1; column counts words."""
+
+    def rademacher_product(
+        self, seed: int, stream: int, row: int, x: Array, adjoint: bool, out: Array
+    ) -> bool:
+        """As `gaussian_product`, with the entries of `rademacher_block`."""
+
+    def walsh_hadamard(self, x: Array, out: Array) -> None:
+        """out = the transform of each row of x, to the bit as `homfast._backends.hadamard`.
+
+        The one op that also takes int32; x may be out.
+        """
+
+    def subsampled_hadamard(
+        self,
+        x: Array,
+        signs: Array,
+        rows: Array,
+        size: int,
+        scale: float,
+        adjoint: bool,
+        out: Array,
+    ) -> None:
+        """out = scale R H D x, or the adjoint, to the bit as `homfast._backends.hadamard`."""
+
+    def pack_sparse_sign(self, rows: Array, signs: Array, m: int) -> SparseSign:
+        """The matrix of the columns `rows`, `signs`: `homfast._backends.sparse_sign`."""

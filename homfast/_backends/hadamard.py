@@ -1,4 +1,4 @@
-"""The Walsh-Hadamard transform in NumPy."""
+"""The Walsh-Hadamard transform and the operator R H D made of it: the specification."""
 
 from __future__ import annotations
 
@@ -42,3 +42,43 @@ def _butterflies(values: np.ndarray, size: int) -> None:
         first += second
         second[...] = difference
         h *= 2
+
+
+def subsampled_hadamard(
+    x: np.ndarray,
+    signs: np.ndarray,
+    rows: np.ndarray,
+    size: int,
+    scale: float,
+    adjoint: bool,
+    out: np.ndarray,
+) -> None:
+    """out = scale R H D x for each row of x, or the adjoint.
+
+    Parameters
+    ----------
+    x, out : arrays (batch, n) and (batch, m), or (batch, m) and (batch, n) if `adjoint`
+    signs : uint32, shape (ceil(n / 32),)
+        As `rademacher.words` writes them: D changes the sign of input 32 w + k if bit k of word w
+        is set.
+    rows : int64, shape (m,), distinct
+        The rows of H that R picks, below `size`.
+    size : a power of two, at least n
+        Of H; what x lacks is 0.
+    scale : float
+        Finished sums are multiplied by it once.
+    """
+    n = out.shape[1] if adjoint else x.shape[1]
+    bits = np.unpackbits(signs.astype("<u4").view(np.uint8), count=n, bitorder="little")
+    flips = np.where(bits, x.dtype.type(-1), x.dtype.type(1))
+    work = np.zeros((x.shape[0], size), x.dtype)
+    factor = x.dtype.type(scale)
+    with np.errstate(all="ignore"):
+        if adjoint:
+            work[:, rows] = x
+            walsh_hadamard(work, work)
+            out[...] = work[:, :n] * factor * flips
+        else:
+            work[:, :n] = x * flips
+            walsh_hadamard(work, work)
+            out[...] = work[:, rows] * factor

@@ -10,11 +10,13 @@ import sys
 
 import numpy as np
 
-from homfast._backends import normal
-from homfast._backends.hadamard import walsh_hadamard  # noqa: F401
+from homfast._backends import normal, rademacher
+from homfast._backends.hadamard import subsampled_hadamard, walsh_hadamard  # noqa: F401
 from homfast._backends.layerwise import LayerwiseNetwork, LayerwiseTraining
 from homfast._backends.permutation import row_permutation  # noqa: F401
-from homfast._backends.signs import hadamard_signs, rademacher_block  # noqa: F401
+from homfast._backends.seeded_product import seeded_product
+from homfast._backends.signs import hadamard_signs, rademacher_entries  # noqa: F401
+from homfast._backends.sparse_product import PackedSparseSign as pack_sparse_sign  # noqa: F401
 from homfast._backends.sparse_sign import pack_sparse, sparse_sign_columns  # noqa: F401
 from homfast._backends.transforms import (  # noqa: F401
     convolve,
@@ -129,3 +131,21 @@ def round_to_bfloat16(values, out):
 
 def gaussian_block(seed, stream, row, column, out):
     normal.fill(seed, stream, row, column, out)
+
+
+def gaussian_product(seed, stream, row, x, adjoint, out):
+    seeded_product(normal.fill, seed, stream, row, x, adjoint, out)
+    return True
+
+
+def rademacher_block(seed, stream, row, column, out):
+    rademacher.fill(seed, stream, row, column, out)
+
+
+def rademacher_words(seed, stream, row, column, out):
+    rademacher.words(seed, stream, row, column, out)
+
+
+def rademacher_product(seed, stream, row, x, adjoint, out):
+    seeded_product(rademacher.fill, seed, stream, row, x, adjoint, out)
+    return True

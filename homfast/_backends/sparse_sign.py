@@ -141,6 +141,11 @@ class SparseColumns:
             ]
         return self._passes
 
+    def forward(self, x: np.ndarray, out: np.ndarray) -> None:
+        """out (batch, m) = x (batch, count) times these columns."""
+        out[...] = 0
+        self.add_forward(x, out)
+
     def add_forward(self, x: np.ndarray, out: np.ndarray) -> None:
         """out (batch, m) += x (batch, count) times these columns."""
         for part in _parts(len(x), x.shape[1] + self._m, x.itemsize):

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays
+from homfast import _arrays, _backends
+from homfast._backends.streams import GAUSSIAN, stream_word
 from homfast.measure import normal
 from homfast.measure.seeded_matrix import SeededMatrix
 
@@ -80,3 +81,10 @@ class Gaussian(SeededMatrix):
 
     def _block(self, rows: range, columns: range) -> np.ndarray:
         return normal.gaussian_block(self.seed, rows, columns, self.dtype)
+
+    def _seeded_product(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> bool:
+        if self.dtype.kind == "c":
+            return False
+        stream = stream_word(GAUSSIAN, self.dtype.itemsize)
+        backend = _backends.automatic()
+        return backend.gaussian_product(self.seed, stream, self._first, rows, adjoint, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from homfast import _backends
+from homfast._backends.streams import RADEMACHER, stream_word
 from homfast.measure.seeded_matrix import SeededMatrix
 
 
@@ -46,4 +47,9 @@ class Rademacher(SeededMatrix):
 
     def _block(self, rows: range, columns: range) -> np.ndarray:
         backend = _backends.automatic()
-        return backend.rademacher_block(self.seed, rows, columns, self.dtype)
+        return backend.rademacher_entries(self.seed, rows, columns, self.dtype)
+
+    def _seeded_product(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> bool:
+        stream = stream_word(RADEMACHER)
+        backend = _backends.automatic()
+        return backend.rademacher_product(self.seed, stream, self._first, rows, adjoint, out)

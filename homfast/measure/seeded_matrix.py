@@ -46,6 +46,13 @@ class SeededMatrix(SeededOperator):
     def _block(self, rows: range, columns: range) -> np.ndarray:
         """Unscaled entries, (len(rows), len(columns)), rows counted in the whole operator."""
 
+    def _seeded_product(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> bool:
+        """The unscaled product with entries that are made as they are used; False if there is none.
+
+        Its bits are those of the stored matrix.
+        """
+        return False
+
     def _options(self) -> dict[str, Any]:
         return {} if self._store == "auto" else {"store": self._store}
 
@@ -54,7 +61,7 @@ class SeededMatrix(SeededOperator):
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         if self._store:
             self._stored().forward_rows(rows, out)
-        else:
+        elif not self._seeded_product(rows, False, out):
             m, n = self.shape
             step = max(1, _BLOCK_BYTES // (n * self.dtype.itemsize))
             for i in range(0, m, step):
@@ -66,7 +73,7 @@ class SeededMatrix(SeededOperator):
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         if self._store:
             self._stored().adjoint_rows(rows, out)
-        else:
+        elif not self._seeded_product(rows, True, out):
             # By columns, not rows: each sum over the rows is then one product, in the same order
             # as with the stored matrix. Adding up products of row blocks would round elsewhere.
             m, n = self.shape

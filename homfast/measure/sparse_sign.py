@@ -114,9 +114,11 @@ class SparseSign(SeededOperator):
         return _backends.automatic().pack_sparse(*self._draw(columns), self._m)
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        out[...] = 0
-        for span, handle in self._tiles():
-            handle().add_forward(rows[:, span], out)
+        for count, (span, handle) in enumerate(self._tiles()):
+            if count:
+                handle().add_forward(rows[:, span], out)
+            else:
+                handle().forward(rows[:, span], out)
         self._rescale(out)
 
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:

@@ -60,6 +60,26 @@ inline V shuffle_quarters(V a, V b) {
   return v;
 }
 
+// Lane i of each pair of doubles is chosen by bit i of the whole vector.
+template <int choice>
+inline __m512d permute_pairs(__m512d v) {
+  double from[8], to[8];
+  __builtin_memcpy(from, &v, 64);
+  for (int i = 0; i < 8; ++i) to[i] = from[i / 2 * 2 + ((choice >> i) & 1)];
+  __builtin_memcpy(&v, to, 64);
+  return v;
+}
+
+inline __m512i widen(__m256i v) {
+  unsigned from[8];
+  unsigned long long to[8];
+  __builtin_memcpy(from, &v, 32);
+  for (int i = 0; i < 8; ++i) to[i] = from[i];
+  __m512i wide;
+  __builtin_memcpy(&wide, to, 64);
+  return wide;
+}
+
 }  // namespace emulated
 
 #undef _mm512_maskz_loadu_ps
@@ -78,3 +98,9 @@ inline V shuffle_quarters(V a, V b) {
 #define _mm512_extractf32x8_ps(v, which) emulated::half(v, which)
 #define _mm512_shuffle_f32x4(a, b, choice) emulated::shuffle_quarters<choice>(a, b)
 #define _mm512_shuffle_f64x2(a, b, choice) emulated::shuffle_quarters<choice>(a, b)
+#undef _mm512_permute_ps
+#undef _mm512_permute_pd
+#undef _mm512_cvtepu32_epi64
+#define _mm512_permute_ps(v, choice) _mm512_shuffle_ps(v, v, choice)
+#define _mm512_permute_pd(v, choice) emulated::permute_pairs<choice>(v)
+#define _mm512_cvtepu32_epi64(v) emulated::widen(v)
