@@ -1,0 +1,26 @@
+"""Networks that the theory builds, with certificates: nothing here is trained.
+
+Bamberger, Heckel, Krahmer, arXiv 2308.02836, and constructions derived here, each marked so.
+"""
+
+from homfast.construct.certified import CertifiedNetwork
+from homfast.construct.homogenization import change_activation, homogenize, random_gauge
+from homfast.construct.impossibility import one_hidden_layer_bound, one_hidden_layer_witness
+from homfast.construct.isometry import restricted_isometry, robust_constants
+from homfast.construct.ista import homogeneous_ista
+from homfast.construct.one_sparse import one_sparse_decoder
+from homfast.construct.two_sparse import two_sparse_decoder
+
+__all__ = [
+    "CertifiedNetwork",
+    "change_activation",
+    "homogeneous_ista",
+    "homogenize",
+    "one_hidden_layer_bound",
+    "one_hidden_layer_witness",
+    "one_sparse_decoder",
+    "random_gauge",
+    "restricted_isometry",
+    "robust_constants",
+    "two_sparse_decoder",
+]
