@@ -24,7 +24,8 @@ class TwoSparseCertificate(NamedTuple):
     Attributes
     ----------
     kappa : float
-        With unit columns (x scaled by their norms), ``q_T(A x) >= kappa |x|_1`` for two-sparse x off T, for every T; positive.
+        ``q_T(A x) >= kappa |x|_1`` for two-sparse x off T, for every T, with columns scaled to
+        norm one; positive.
     sharpness_needed : float
         From this sharpness on ``F(A x)`` vanishes off the support of every two-sparse x.
     error_bound : float
