@@ -3,6 +3,11 @@
 Bamberger, Heckel, Krahmer, arXiv 2308.02836, and constructions derived here, each marked so.
 """
 
+from homfast.construct.approximators import (
+    random_feature_approximator,
+    spike_approximator,
+    two_layer_interpolant,
+)
 from homfast.construct.certified import CertifiedNetwork
 from homfast.construct.homogenization import change_activation, homogenize, random_gauge
 from homfast.construct.impossibility import one_hidden_layer_bound, one_hidden_layer_witness
@@ -19,8 +24,11 @@ __all__ = [
     "one_hidden_layer_bound",
     "one_hidden_layer_witness",
     "one_sparse_decoder",
+    "random_feature_approximator",
     "random_gauge",
     "restricted_isometry",
     "robust_constants",
+    "spike_approximator",
+    "two_layer_interpolant",
     "two_sparse_decoder",
 ]
