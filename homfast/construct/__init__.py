@@ -14,6 +14,7 @@ from homfast.construct.impossibility import one_hidden_layer_bound, one_hidden_l
 from homfast.construct.isometry import restricted_isometry, robust_constants
 from homfast.construct.ista import homogeneous_ista
 from homfast.construct.one_sparse import one_sparse_decoder
+from homfast.construct.rank_one import low_rank_decoder, phase_retrieval_decoder
 from homfast.construct.two_sparse import two_sparse_decoder
 
 __all__ = [
@@ -21,9 +22,11 @@ __all__ = [
     "change_activation",
     "homogeneous_ista",
     "homogenize",
+    "low_rank_decoder",
     "one_hidden_layer_bound",
     "one_hidden_layer_witness",
     "one_sparse_decoder",
+    "phase_retrieval_decoder",
     "random_feature_approximator",
     "random_gauge",
     "restricted_isometry",

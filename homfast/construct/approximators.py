@@ -157,7 +157,11 @@ def random_feature_approximator(
     scale = np.sqrt(ridge * np.mean(design**2) * len(rows))
     stacked = np.vstack([design, scale * np.eye(design.shape[1])])
     wanted = np.vstack([targets, np.zeros((design.shape[1], targets.shape[1]))])
-    solution = np.linalg.lstsq(stacked, wanted, rcond=None)[0]
+    if scale > 0:
+        orthogonal, factor = np.linalg.qr(stacked)
+        solution = np.linalg.solve(factor, orthogonal.T @ wanted)
+    else:
+        solution = np.linalg.lstsq(stacked, wanted, rcond=None)[0]
     last = [inner.astype(dtype), solution.T.astype(dtype)]
     return homogenize(last, [biases.astype(dtype), None])
 
