@@ -43,7 +43,7 @@ def test_low_rank(rng):
     X = np.einsum("bi,bj->bij", rng.standard_normal((20, 2)), rng.standard_normal((20, 3)))
     rows = X.reshape(20, 6)
     np.testing.assert_allclose(net(rows @ A.T), rows, atol=1e-9)
-    with pytest.raises(ValueError, match="but 32 features leave .*measure 9 times"):
+    with pytest.raises(ValueError, match=r"but 32 features leave .*measure 9 times"):
         low_rank_decoder(eight_measurements(rng), (3, 3), relative_error=0.1, max_features=32)
 
 
