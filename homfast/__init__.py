@@ -22,10 +22,13 @@ __all__ = [
     "ReLUNetwork",
     "__version__",
     "backends",
+    "construct",
     "fit",
     "get_num_threads",
     "get_target",
+    "injectivity",
     "linear",
+    "linear_nets",
     "linear_relu",
     "linear_relu_backward",
     "measure",
@@ -37,10 +40,10 @@ __all__ = [
 
 
 def __getattr__(name):
-    if name == "measure":
+    if name in ("construct", "injectivity", "linear_nets", "measure"):
         import importlib
 
-        return importlib.import_module("homfast.measure")
+        return importlib.import_module(f"homfast.{name}")
     raise AttributeError(f"module 'homfast' has no attribute {name!r}")
 
 

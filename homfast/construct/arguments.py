@@ -1,0 +1,83 @@
+"""What the constructions ask of their arguments, so that each complaint names the argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from homfast import _arrays
+from homfast.measure import Operator
+
+
+def finite_matrix(value: Any, name: str = "A") -> tuple[np.ndarray, np.dtype]:
+    """A matrix or operator as a float64 array (m, n), m, n >= 1, and the dtype it came in."""
+    array = value.to_dense() if isinstance(value, Operator) else _arrays.host_array(value, name)
+    _arrays.check_matrix(array, name, "(m, n)")
+    if 0 in array.shape:
+        raise ValueError(f"{name}: got shape {array.shape}, wanted at least one row and one column")
+    return finite(array, name), array.dtype
+
+
+def finite(array: np.ndarray, name: str) -> np.ndarray:
+    """A float64 copy; ValueError that says where a value is not finite."""
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        place = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"{name}: got {array[place]} at {place}, wanted finite numbers; "
+            f"{len(bad)} of {array.size} are not"
+        )
+    return np.array(array, np.float64)
+
+
+def point_rows(value: Any, name: str, features: int) -> np.ndarray:
+    """Points, shape (N, features), N >= 1, as float64."""
+    array = _arrays.host_array(value, name)
+    if array.ndim != 2 or array.shape[0] == 0 or array.shape[1] != features:
+        raise ValueError(
+            f"{name}: got shape {array.shape}, wanted (N, {features}), one point a row, N >= 1"
+        )
+    return finite(array, name)
+
+
+def whole(value: Any, name: str, least: int, most: int | None = None) -> int:
+    """An integer within bounds."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}: got {value!r}, wanted an integer")
+    if value < least or (most is not None and value > most):
+        wanted = f">= {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}: got {value}, wanted an integer {wanted}")
+    return int(value)
+
+
+def real(
+    value: Any, name: str, least: float = -np.inf, below: float = np.inf, *, strict: bool = False
+) -> float:
+    """A finite number, ``least <= value < below``, or ``least < value`` where strict."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{name}: got {value!r}, wanted a number")
+    number = float(value)
+    too_low = number <= least if strict else number < least
+    if not np.isfinite(number) or too_low or number >= below:
+        parts = ["a finite number"]
+        if np.isfinite(least):
+            parts.append(f"{'>' if strict else '>='} {least:g}")
+        if np.isfinite(below):
+            parts.append(f"< {below:g}")
+        raise ValueError(f"{name}: got {value}, wanted {' '.join(parts)}")
+    return number
+
+
+def nonzero_columns(matrix: np.ndarray, name: str = "A") -> np.ndarray:
+    """The norms of the columns; ValueError that names a column of zeros."""
+    norms = np.linalg.norm(matrix, axis=0)
+    zero = np.flatnonzero(norms == 0)
+    if len(zero):
+        raise ValueError(
+            f"{name}: column {zero[0]} is zero, so that its coefficient leaves no trace in y; "
+            "drop the column"
+        )
+    return norms

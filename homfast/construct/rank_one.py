@@ -1,0 +1,171 @@
+"""Decoders of rank-one matrices, given and phase retrieval lifted to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from homfast import _arrays
+from homfast.construct.approximators import random_feature_approximator
+from homfast.construct.arguments import finite_matrix, real, whole
+from homfast.construct.certified import CertifiedNetwork, differences, pairs
+
+_TESTED = 20_000  # rank-one matrices on which an error is measured
+
+
+class RankOneCertificate(NamedTuple):
+    """What was measured.
+
+    Attributes
+    ----------
+    relative_error : float
+        Largest ``|F(A X) - X|_F / |X|_F`` over `points` rank-one matrices that were not fitted;
+        measured, not proved, unless `method` is "linear".
+    points : int
+    features : int
+        Random features; 0 for the linear method.
+    method : str
+        "linear": A determines all of the span of the matrices; exact. "random features".
+    """
+
+    relative_error: float
+    points: int
+    features: int
+    method: str
+
+
+def low_rank_decoder(
+    A: Any,
+    shape: tuple[int, int],
+    *,
+    relative_error: float = 0.1,
+    max_features: int = 2048,
+    seed: int = 0,
+) -> CertifiedNetwork:
+    """A network of two hidden layers with ``F(A vec X)`` near vec X for X of rank one.
+
+    Parameters
+    ----------
+    A : array or operator, shape (m, d1 d2)
+        Acts on the rows of X, one after another.
+    shape : (d1, d2)
+    relative_error : float
+        What is to be met, in the Frobenius norm.
+    max_features : int
+        Where the search gives up.
+    seed : int
+
+    Returns
+    -------
+    CertifiedNetwork
+        From R^m to R^(d1 d2), dtype of A; the certificate is a `RankOneCertificate`.
+
+    Raises
+    ------
+    ValueError
+        The error is not met with `max_features`; the message says which was.
+
+    Notes
+    -----
+    Such networks exist by the general recovery theorem of Bamberger, Heckel, Krahmer, arXiv
+    2308.02836; this fit is derived here. Below d1 d2 measurements no finite ReLU network is exact
+    on all matrices of rank one. The width grows as a power of the dimension of the set: small sizes
+    only.
+    """
+    matrix, dtype = finite_matrix(A)
+    if not isinstance(shape, (tuple, list)) or len(shape) != 2:
+        raise TypeError(f"shape: got {shape!r}, wanted two integers (d1, d2)")
+    d1, d2 = (whole(d, f"shape[{i}]", 1) for i, d in enumerate(shape))
+    if matrix.shape[1] != d1 * d2:
+        raise ValueError(f"A: got shape {matrix.shape}, wanted (m, {d1 * d2}) to match {d1} x {d2}")
+
+    def draw(count: int, generator: np.random.Generator) -> np.ndarray:
+        left, right = generator.standard_normal((count, d1)), generator.standard_normal((count, d2))
+        return _unit(np.einsum("bi,bj->bij", left, right).reshape(count, d1 * d2))
+
+    return _fit(matrix, dtype, draw, d1 * d2, relative_error, max_features, seed)
+
+
+def phase_retrieval_decoder(
+    A: Any, *, relative_error: float = 0.1, max_features: int = 2048, seed: int = 0
+) -> CertifiedNetwork:
+    """A network of two hidden layers with ``F(|A x|^2)`` near ``x x^T`` for every real x.
+
+    Parameters
+    ----------
+    A : array or operator, shape (m, d)
+    relative_error, max_features, seed
+        As in `low_rank_decoder`.
+
+    Returns
+    -------
+    CertifiedNetwork
+        From the squares ``<a_i, x>^2`` to the rows of ``x x^T``, shape (d^2,), dtype of A; the
+        certificate is a `RankOneCertificate`. x up to its sign is ``sqrt(v)`` times the top
+        eigenvector, of eigenvalue v.
+
+    Raises
+    ------
+    ValueError
+        The error is not met with `max_features`; the message says which was.
+
+    Notes
+    -----
+    As `low_rank_decoder`, for symmetric matrices: linear from ``d (d + 1) / 2`` generic
+    measurements on; 2d - 1 determine x up to its sign.
+    """
+    matrix, dtype = finite_matrix(A)
+    m, d = matrix.shape
+    lifted = np.einsum("mi,mj->mij", matrix, matrix).reshape(m, d * d)
+
+    def draw(count: int, generator: np.random.Generator) -> np.ndarray:
+        x = generator.standard_normal((count, d))
+        return _unit(np.einsum("bi,bj->bij", x, x).reshape(count, d * d))
+
+    return _fit(lifted, dtype, draw, d * (d + 1) // 2, relative_error, max_features, seed)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _fit(
+    matrix: np.ndarray,
+    dtype: np.dtype,
+    draw: Callable[[int, np.random.Generator], np.ndarray],
+    span: int,
+    relative_error: float,
+    max_features: int,
+    seed: int,
+) -> CertifiedNetwork:
+    wanted = real(relative_error, "relative_error", 0.0, strict=True)
+    most = whole(max_features, "max_features", 1)
+    generator = np.random.default_rng(_arrays.check_seed(seed))
+    tested = draw(_TESTED, generator)
+    seen = tested @ matrix.T
+    if np.linalg.matrix_rank(seen[: 4 * span + 100]) == span:
+        some = draw(4 * span + 100, generator)
+        inverse = np.linalg.lstsq(some @ matrix.T, some, rcond=None)[0].T
+        carry = pairs(differences(np.eye(len(matrix))))
+        weights = [pairs(np.eye(len(matrix))), carry, differences(inverse)]
+        error = float(np.linalg.norm(seen @ inverse.T - tested, axis=1).max())
+        certificate = RankOneCertificate(error, _TESTED, 0, "linear")
+        return CertifiedNetwork.build(weights, dtype, certificate)
+    features, error = min(64, most), np.inf
+    while True:
+        fitted = draw(6 * features + 1000, generator)
+        net = random_feature_approximator(
+            fitted @ matrix.T, fitted, features, ridge=1e-10, seed=int(generator.integers(1 << 32))
+        )
+        error = float(np.linalg.norm(net(seen) - tested, axis=1).max())
+        if error <= wanted:
+            certificate = RankOneCertificate(error, _TESTED, features, "random features")
+            return CertifiedNetwork.build(list(net.weights), dtype, certificate)
+        if features == most:
+            raise ValueError(
+                f"relative_error: got {wanted}, but {features} features leave {error:.3g}; raise "
+                f"max_features, or measure {span} times, where the decoder is linear"
+            )
+        features = min(2 * features, most)

@@ -1,0 +1,190 @@
+"""Recovery of two-sparse signals to any precision by two hidden layers, with a certificate."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from homfast import _arrays
+from homfast.construct.arguments import finite_matrix, nonzero_columns, real
+from homfast.construct.certified import CertifiedNetwork, differences, pairs
+from homfast.construct.support_gauge import Gauge, fit_gauge
+
+_DEPENDENT = 1e-9  # smallest singular value of four unit columns that counts as independent
+_BLOCK = 1 << 14
+_LARGEST_BYTES = 1 << 33
+
+
+class TwoSparseCertificate(NamedTuple):
+    """What was checked at all kink rays of all support functions q_T.
+
+    Attributes
+    ----------
+    kappa : float
+        ``q_T(A x) >= kappa |x|_1`` for two-sparse x off T, for every T, with columns scaled to
+        norm one; positive.
+    sharpness_needed : float
+        From this sharpness on ``F(A x)`` vanishes off the support of every two-sparse x.
+    error_bound : float
+        ``|F_i(A x) - x_i| <= error_bound |x_i|`` for every two-sparse x, but for rounding;
+        infinite where the sharpness is below `sharpness_needed`.
+    rays : int
+        Kink rays checked.
+    """
+
+    kappa: float
+    sharpness_needed: float
+    error_bound: float
+    rays: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether every q_T is positive at every kink ray."""
+        return self.kappa > 0
+
+
+def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedNetwork:
+    """A network of two hidden layers with ``F(A x)`` near x for every two-sparse x.
+
+    Parameters
+    ----------
+    A : array or operator, shape (m, n), m >= 4
+        Any four columns independent.
+    sharpness : float
+        M >= 1: the error is of order n / M, and so is the inverse of what noise it bears. float32
+        rounds at about M 1e-7, float64 at M 1e-15 of the largest entry.
+    seed : int
+        Of the directions tried.
+
+    Returns
+    -------
+    CertifiedNetwork
+        dtype of A; hidden widths of order n^3 and 2 n^2. The certificate is a
+        `TwoSparseCertificate`: positive at all kink rays, which is exact, not sampled.
+
+    Raises
+    ------
+    ValueError
+        Dependent columns, named; m < 4 (unless A has full column rank); or no positive support
+        function within the budget of directions, naming the support.
+    MemoryError
+        n so large that the hidden layers would not fit 8 GiB.
+
+    Notes
+    -----
+    ``F_i = sum_{T contains i} c_|T| soft((A_T^+ y)_i, M q_T(y))`` over ``|T| <= 2``, c_2 = 1 and
+    c_1 = 2 - n: inclusion and exclusion leave the right support. q_T vanishes on the span of A_T
+    and is 1 at the other columns. Derived here; that such networks exist, stable ones, is the
+    two-layer theorem of Bamberger, Heckel, Krahmer, arXiv 2308.02836.
+    """
+    matrix, dtype = finite_matrix(A)
+    sharpness = real(sharpness, "sharpness", 1.0)
+    m, n = matrix.shape
+    if np.linalg.matrix_rank(matrix) == n:
+        return _linear(matrix, dtype)
+    norms = nonzero_columns(matrix)
+    if m < 4:
+        raise ValueError(
+            f"A: got shape {matrix.shape}, wanted m >= 4 rows, or full column rank: two two-sparse "
+            "signals differ by a four-sparse one, which fewer rows do not see"
+        )
+    units = matrix / norms
+    _refuse_dependent(units)
+    generator = np.random.default_rng(_arrays.check_seed(seed))
+    supports: list[tuple[int, ...]] = [(i,) for i in range(n)]
+    supports += itertools.combinations(range(n), 2)
+    parts = [_support_part(units, support, generator) for support in supports]
+    weights = _assemble(units, norms, sharpness, supports, parts)
+    gauges = [gauge for _, gauge, _ in parts]
+    largest = max(float(np.abs(forms).max(initial=0.0)) for _, _, forms in parts)
+    needed = max(max(g.sharpness_needed for g in gauges), largest)
+    bound = math.inf
+    if sharpness > needed:
+        bound = 2 * (n - 2) * largest / (sharpness - largest)
+    certificate = TwoSparseCertificate(
+        min(g.kappa for g in gauges), needed, bound, sum(g.rays for g in gauges)
+    )
+    return CertifiedNetwork.build(weights, dtype, certificate)
+
+
+def _linear(matrix: np.ndarray, dtype: np.dtype) -> CertifiedNetwork:
+    """With full column rank the pseudo-inverse recovers every signal."""
+    m = matrix.shape[0]
+    carry = pairs(differences(np.eye(m)))
+    weights = [pairs(np.eye(m)), carry, differences(np.linalg.pinv(matrix))]
+    return CertifiedNetwork.build(weights, dtype, TwoSparseCertificate(math.inf, 0.0, 0.0, 0))
+
+
+def _support_part(
+    units: np.ndarray, support: tuple[int, ...], generator: np.random.Generator
+) -> tuple[np.ndarray, Gauge, np.ndarray]:
+    """A_T^+, q_T in coordinates of R^m, and A_T^+ of the other columns."""
+    columns = units[:, list(support)]
+    inverse = np.linalg.pinv(columns)
+    complement = np.linalg.qr(columns, mode="complete")[0][:, len(support) :]
+    others = np.delete(units, list(support), axis=1)
+    forms = (inverse @ others).T
+    gauge = fit_gauge(others.T @ complement, forms, generator)
+    if gauge is None:
+        raise ValueError(
+            f"A: found no positive support function for columns {support} within the budget of "
+            "directions; columns are nearly dependent there: try another seed, or drop one"
+        )
+    return inverse, gauge._replace(directions=gauge.directions @ complement.T), forms
+
+
+def _assemble(
+    units: np.ndarray,
+    norms: np.ndarray,
+    sharpness: float,
+    supports: list[tuple[int, ...]],
+    parts: list[tuple[np.ndarray, Gauge, np.ndarray]],
+) -> list[np.ndarray]:
+    """For unit columns; y comes first in the first layer, then each q_T's directions."""
+    m, n = units.shape
+    first = np.vstack([np.eye(m)] + [gauge.directions for _, gauge, _ in parts])
+    inner = np.zeros((n + n * (n - 1), len(first)))
+    gate = np.zeros_like(inner)
+    last = np.zeros((n, len(inner)))
+    row, column = 0, m
+    for support, (inverse, gauge, _) in zip(supports, parts, strict=True):
+        block = slice(column, column + len(gauge.coefficients))
+        for i, entry in enumerate(support):
+            inner[row, :m] = inverse[i]
+            gate[row, block] = sharpness * gauge.coefficients
+            last[entry, row] = (1.0 if len(support) == 2 else 2.0 - n) / norms[entry]
+            row += 1
+        column = block.stop
+    # Units relu(t - M q) and relu(-t - M q); |v| = relu(v) + relu(-v).
+    second = np.vstack(
+        [np.hstack([inner - gate, -inner - gate]), np.hstack([-inner - gate, inner - gate])]
+    )
+    return [pairs(first), second, differences(last)]
+
+
+def _refuse_dependent(units: np.ndarray) -> None:
+    """ValueError that names four dependent columns, or fewer; MemoryError for too many."""
+    n = units.shape[1]
+    width = 3 * n * (n * (n + 1) // 2)
+    if 2 * width * 2 * n * n * 8 > _LARGEST_BYTES:
+        raise MemoryError(
+            f"A: {n} columns make hidden layers of about {2 * width} and {2 * n * n} units, more "
+            "than 8 GiB of weights; see homogeneous_ista for networks of polynomial width"
+        )
+    taken = min(4, n)
+    subsets = itertools.combinations(range(n), taken)
+    while rows := list(itertools.islice(subsets, _BLOCK)):
+        block = np.array(rows)
+        smallest = np.linalg.svd(units.T[block], compute_uv=False)[:, -1]
+        worst = int(smallest.argmin())
+        if smallest[worst] < _DEPENDENT:
+            relation = np.linalg.svd(units[:, block[worst]])[2][-1]
+            names = ", ".join(str(i) for i in block[worst][np.abs(relation) > 1e-6])
+            raise ValueError(
+                f"A: columns {names} are dependent (smallest singular value "
+                f"{smallest[worst]:.2g} of the unit columns), so that two two-sparse signals on "
+                "them have the same measurements"
+            )

@@ -1,0 +1,145 @@
+"""Whether a ReLU layer is injective on all of R^n."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from homfast import _arrays
+from homfast.construct.arguments import finite, finite_matrix, real, whole
+from homfast.injectivity.flats import FlatSearch, always_active, scaled_rows
+from homfast.injectivity.witness import falsify, verified_pair
+
+_WORK = 2e10  # of nodes m n^3, some seconds where n is large: beyond it sizes do not end
+
+
+class Injectivity(NamedTuple):
+    """The answer of `is_injective`; ``bool()`` of it is the decision.
+
+    Attributes
+    ----------
+    decision : bool or None
+        None: undecided within the node limit.
+    witness : (x0, x1) or None
+        For False: two points, float64, shape (n,), with ``relu(W x0 + b) = relu(W x1 + b)``,
+        verified by evaluation.
+    margin : float
+        The smallest distance, of a row to a flat or of a cell to vanishing, that a decision hung
+        on: the answer is that of all weights that are closer than it, as far as was looked.
+    nodes : int
+        Flats visited.
+    """
+
+    decision: bool | None
+    witness: tuple[np.ndarray, np.ndarray] | None
+    margin: float
+    nodes: int
+
+    def __bool__(self) -> bool:
+        if self.decision is None:
+            raise ValueError(
+                f"undecided after {self.nodes} nodes: neither injective nor not is proved; pass a "
+                "larger node_limit, or look at .decision"
+            )
+        return self.decision
+
+
+def is_injective(
+    weight: Any,
+    bias: Any = None,
+    *,
+    tolerance: float = 1e-9,
+    node_limit: int = 200_000,
+    seed: int = 0,
+) -> Injectivity:
+    """Whether ``x -> relu(W x + b)`` is injective on R^n, with proof either way or "undecided".
+
+    Parameters
+    ----------
+    weight : array, shape (m, n), float32 or float64
+    bias : array, shape (m,), optional
+    tolerance : float
+        An angle: rows (with their biases) that are parallel, antiparallel or in a subspace within
+        it count as exactly so, and cells thinner than it are ignored. Below 0.1.
+    node_limit : int
+        Flats to visit at most; also bounded so that large n end: undecided.
+    seed : int
+        Of the quick search for a witness that comes first.
+
+    Returns
+    -------
+    Injectivity
+        ``(decision, witness, margin, nodes)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Unsupported dtypes, shapes that do not match, values that are not finite.
+    ImportError
+        Without SciPy, in the extra ``theory``.
+
+    Notes
+    -----
+    Theorem 2 of Puthawala, Kothari, Lassas, Dokmanic, de Hoop, JMLR 23(105), 2022 (arXiv
+    2006.08464): injective if and only if for every x the rows with ``<w_j, x> >= 0`` span R^n. With
+    a bias the rows with ``<w_j, x> + b_j >= 0`` take their place (derived here). Their Lemma 3,
+    which looks at the rows with b_j >= 0 alone, holds in one direction only: ``[I; -I]`` with bias
+    ``(c, -c)``, c > 0, is injective. The search is derived here; see `homfast.injectivity.flats`.
+    Deciding is coNP-complete in general (Froese, Grillo, Skutella 2025).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from homfast.injectivity import is_injective
+    >>> bool(is_injective(np.array([[1.0], [-2.0]])))
+    True
+    >>> is_injective(np.eye(2)).decision
+    False
+    """
+    matrix, shift, tolerance = checked_layer(weight, bias, tolerance)
+    limit = whole(node_limit, "node_limit", 0)
+    generator = np.random.default_rng(_arrays.check_seed(seed))
+    n = matrix.shape[1]
+    kept = np.linalg.norm(matrix, axis=1) > 0
+    matrix, shift = matrix[kept], shift[kept]  # rows of zeros tell nothing of x
+    if len(matrix) == 0:
+        return Injectivity(False, (np.zeros(n), np.eye(n)[0]), 0.0, 0)
+    units, affine, scale = scaled_rows(matrix, shift)
+    shifts = shift / np.linalg.norm(matrix, axis=1)
+    biased = bool(shift.any())
+
+    pairs = always_active(units, shifts, tolerance)
+    search = FlatSearch(units, affine, biased, tolerance, pairs)
+    if search.spans_at_once:
+        return Injectivity(True, None, search.margin, 0)
+    witness = falsify(matrix, shift, tolerance, generator)
+    if witness is not None:
+        return Injectivity(False, witness, search.margin, 0)
+    limit = min(limit, int(_WORK / (len(matrix) * n**3)))
+    found = search.run(limit)
+    if found.point is not None:
+        point = found.point[:n] * (scale / found.point[n]) if biased else found.point
+        witness = verified_pair(matrix, shift, point, tolerance)
+        return Injectivity(None if witness is None else False, witness, found.margin, found.nodes)
+    return Injectivity(True if found.complete else None, None, found.margin, found.nodes)
+
+
+def checked_layer(
+    weight: Any, bias: Any, tolerance: Any = 1e-9
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Weight and bias as float64, a missing bias as zeros, and the tolerance."""
+    matrix, dtype = finite_matrix(weight, "weight")
+    if bias is None:
+        shift = np.zeros(len(matrix))
+    else:
+        array = _arrays.host_array(bias, "bias")
+        if array.dtype != dtype:
+            raise TypeError(f"bias: got {array.dtype} beside weight of {dtype}, wanted one dtype")
+        if array.shape != (len(matrix),):
+            raise ValueError(
+                f"bias: got shape {array.shape}, wanted ({len(matrix)},) to match weight of shape "
+                f"{matrix.shape}"
+            )
+        shift = finite(array, "bias")
+    return matrix, shift, real(tolerance, "tolerance", 0.0, 0.1)

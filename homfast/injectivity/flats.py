@@ -1,0 +1,184 @@
+"""Exact search for a point whose active rows do not span, fixed-parameter in the dimension.
+
+``relu(W x + b)`` is not injective if and only if some x has active rows, ``<w_j, x> + b_j >= 0``,
+within a proper flat: the rows of W in a subspace. The search walks flats. At a flat it asks for
+an x at which every row outside is inactive: if there is one, the map is not injective. If not, at
+most n + 2 rows outside exclude it, one of which is active at every x, so that it branches on these
+only, at most (n + 2)^(n - 1) flats whatever the number of rows. Such sets are kept: a branch is a
+set with the fewest rows left, where the rows of earlier branches count as inactive (as in hitting
+sets).
+
+Tried and left: enumerating sign vectors, one linear program each (2 C(39, 7) cells at n = 8,
+m = 40), sweeping the last two dimensions of all vertices (3.8 million planes there), and visiting
+each flat once instead of ruling rows out (180,000 nodes, 90 s, where this takes 16,000 and 10 s).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from homfast.injectivity.separation import separate
+
+
+class Search(NamedTuple):
+    """Whether all was visited, a point with inactive rows outside a flat, what it took."""
+
+    complete: bool
+    point: np.ndarray | None
+    margin: float
+    nodes: int
+
+
+def scaled_rows(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Unit rows of W, unit rows of (W, b / scale), and the scale that makes them comparable."""
+    norms = np.linalg.norm(weight, axis=1)
+    shifts = bias / norms
+    scale = float(np.abs(shifts).max(initial=0.0)) or 1.0
+    rows = np.column_stack([weight / norms[:, None], shifts / scale])
+    return (
+        weight / norms[:, None],
+        rows / np.linalg.norm(rows, axis=1, keepdims=True),
+        scale,
+    )
+
+
+def always_active(units: np.ndarray, shifts: np.ndarray, tolerance: float) -> np.ndarray:
+    """Rows of antiparallel pairs of which one is active at every x, one row a pair."""
+    found = []
+    block = 512
+    for start in range(0, len(units), block):
+        cosine = units[start : start + block] @ units.T
+        for i, j in np.argwhere(cosine < -1.0 + 1e-12 + tolerance):
+            first = start + int(i)
+            if first < j and np.linalg.norm(units[first] + units[j]) <= tolerance:
+                slack = tolerance * max(abs(shifts[first]), abs(shifts[j]))
+                if shifts[first] + shifts[j] >= -slack:
+                    found.append(first)
+    return np.array(found, np.intp)
+
+
+class _Flat(NamedTuple):
+    basis: np.ndarray  # (rank, n), orthonormal
+    apart: np.ndarray  # (rows, n): what the basis leaves of the unit rows
+    inside: np.ndarray  # (rows,) bool
+
+
+class FlatSearch:
+    """The walk over flats for unit rows `units` and affine rows (last coordinate: the bias)."""
+
+    def __init__(
+        self,
+        units: np.ndarray,
+        affine: np.ndarray,
+        biased: bool,
+        tolerance: float,
+        start: np.ndarray,
+    ):
+        self._units, self._tolerance = units, tolerance
+        self._rows = affine if biased else units
+        # With a bias the point is (x, t), t > 0; unbiased, x alone.
+        self._last = -np.eye(affine.shape[1])[-1:] if biased else np.zeros((0, units.shape[1]))
+        self._blocks = _Blocks(len(units))
+        self.margin = np.inf
+        flat = _Flat(np.zeros((0, units.shape[1])), units, np.zeros(len(units), bool))
+        for j in start:
+            if not flat.inside[j]:
+                flat = self._children(flat, np.array([j]))[0]
+        self._start = flat
+
+    @property
+    def spans_at_once(self) -> bool:
+        """Whether the rows to start with span the space."""
+        return len(self._start.basis) == self._units.shape[1]
+
+    def run(self, node_limit: int) -> Search:
+        """Visit flats until a point is found, none is left, or the limit is reached."""
+        if self.spans_at_once:
+            return Search(True, None, self.margin, 0)
+        hyperplane = self._units.shape[1] - 1
+        nobody = np.zeros(len(self._units), bool)
+        stack, nodes = [(self._start, nobody)], 0
+        while stack:
+            if nodes >= node_limit:
+                return Search(False, None, self.margin, nodes)
+            flat, inactive = stack.pop()
+            nodes += 1
+            branch = self._blocks.fewest(flat.inside, inactive)
+            if branch is None:
+                outside = np.flatnonzero(~flat.inside)
+                found = separate(np.vstack([self._rows[outside], self._last]), self._tolerance)
+                if found.x is not None:
+                    self.margin = min(self.margin, found.margin)
+                    return Search(False, found.x, self.margin, nodes)
+                blocking = outside[found.blocking[found.blocking < len(outside)]]
+                self._blocks.add(blocking)
+                branch = blocking[~inactive[blocking]]
+            if len(flat.basis) == hyperplane or len(branch) == 0:
+                continue  # one row more spans, or no row is left to be active
+            children = self._children(flat, branch)
+            if len(flat.basis) == hyperplane - 1:
+                met = self._blocks.all_met(np.stack([child.inside for child in children]))
+            else:
+                met = np.ones(len(children), bool)
+            for i in np.flatnonzero(met):
+                # Where an earlier row of the branch is active an earlier child looks.
+                before = inactive.copy()
+                before[branch[:i]] = True
+                stack.append((children[i], before))
+        return Search(True, None, self.margin, nodes)
+
+    def _children(self, flat: _Flat, rows: np.ndarray) -> list[_Flat]:
+        """The flats spanned by a flat and each of `rows`: all rows within tolerance of it."""
+        new = flat.apart[rows]
+        new = new / np.linalg.norm(new, axis=1, keepdims=True)
+        new = new - (new @ flat.basis.T) @ flat.basis
+        new = new / np.linalg.norm(new, axis=1, keepdims=True)
+        along = flat.apart @ new.T  # (rows of W, children)
+        apart = flat.apart[None] - along.T[:, :, None] * new[:, None, :]
+        distance = np.sqrt(np.einsum("cij,cij->ci", apart, apart))
+        inside = distance <= self._tolerance
+        outside = distance[~inside]
+        if outside.size:
+            self.margin = min(self.margin, float(outside.min()))
+        return [
+            _Flat(np.vstack([flat.basis, new[c]]), apart[c], inside[c]) for c in range(len(rows))
+        ]
+
+
+class _Blocks:
+    """Sets of rows of which one is active at every x, met so far, as words of bits."""
+
+    def __init__(self, rows: int):
+        self._rows, self._count = rows, 0
+        self._words = np.zeros((64, (rows + 63) // 64), np.uint64)
+
+    def _packed(self, members: np.ndarray) -> np.ndarray:
+        bits = np.zeros((*members.shape[:-1], self._words.shape[1] * 64), bool)
+        bits[..., : self._rows] = members
+        return np.packbits(bits, axis=-1, bitorder="little").view(np.uint64)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Remember a set, indices of rows."""
+        members = np.zeros(self._rows, bool)
+        members[rows] = True
+        if self._count == len(self._words):
+            self._words = np.vstack([self._words, np.zeros_like(self._words)])
+        self._words[self._count] = self._packed(members)
+        self._count += 1
+
+    def fewest(self, inside: np.ndarray, inactive: np.ndarray) -> np.ndarray | None:
+        """Of the sets outside a flat the one with the fewest rows not known inactive: these."""
+        words = self._words[: self._count]
+        unmet = words[~(words & self._packed(inside)).any(axis=1)] & ~self._packed(inactive)
+        if len(unmet) == 0:
+            return None
+        smallest = int(np.bitwise_count(unmet).sum(axis=1).argmin())
+        bits = np.unpackbits(unmet[smallest].view(np.uint8), bitorder="little")
+        return np.flatnonzero(bits)
+
+    def all_met(self, inside: np.ndarray) -> np.ndarray:
+        """For each of several flats, whether no set lies outside it."""
+        words = self._words[: self._count]
+        return (words[None] & self._packed(inside)[:, None]).any(axis=2).all(axis=1)

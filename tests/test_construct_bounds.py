@@ -1,0 +1,109 @@
+"""What one hidden layer cannot do, and the constants of stable recovery."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import homfast
+from homfast.construct import (
+    one_hidden_layer_bound,
+    one_hidden_layer_witness,
+    restricted_isometry,
+    robust_constants,
+)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("width", [1, 7, 64])
+def test_no_network_of_one_hidden_layer_beats_the_bound(seed, width):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((4, 9))
+    net = homfast.ReLUNetwork([rng.standard_normal((width, 4)), rng.standard_normal((9, width))])
+    for points in (None, rng.standard_normal((30, 9)), np.eye(9)[:6]):
+        x = one_hidden_layer_witness(net, A, points)
+        bound = one_hidden_layer_bound(A, points)
+        assert np.linalg.norm(net((A @ x)[None])[0] - x) >= bound * (1 - 1e-12)
+    assert one_hidden_layer_bound(A) == pytest.approx(np.sqrt(1 - 4 / 9))
+
+
+def test_the_best_linear_map_is_no_better_for_other_points(rng):
+    A, points = rng.standard_normal((3, 7)), rng.standard_normal((25, 7))
+    images = points @ A.T
+    best = np.linalg.lstsq(images, points, rcond=None)[0].T
+    error = np.sqrt(np.mean(np.sum((images @ best.T - points) ** 2, axis=1)))
+    assert error >= one_hidden_layer_bound(A, points) * (1 - 1e-12)
+
+
+def test_parseval_frames_of_equal_norms_attain_it():
+    cosines = np.cos(np.pi * np.outer(np.arange(6), np.arange(12)) / 6)
+    sines = np.sin(np.pi * np.outer(np.arange(6), np.arange(12)) / 6)
+    A = np.vstack([cosines[1:4], sines[1:4]]) / np.sqrt(6)  # orthonormal rows, harmonic columns
+    np.testing.assert_allclose(A @ A.T, np.eye(6), atol=1e-14)
+    net = homfast.ReLUNetwork([np.vstack([A.T, -A.T]), np.hstack([np.eye(12), -np.eye(12)])])
+    errors = np.linalg.norm(
+        net(np.vstack([A.T, -A.T])) - np.vstack([np.eye(12), -np.eye(12)]), axis=1
+    )
+    np.testing.assert_allclose(errors, one_hidden_layer_bound(A), rtol=1e-12)
+    assert one_hidden_layer_bound(A) == pytest.approx(np.sqrt(0.5))
+
+
+def test_rank_counts_not_rows(rng):
+    row = rng.standard_normal((1, 8))
+    assert one_hidden_layer_bound(np.vstack([row] * 4)) == pytest.approx(np.sqrt(7 / 8))
+    assert one_hidden_layer_bound(rng.standard_normal((9, 8))) == 0
+    assert one_hidden_layer_bound(homfast.measure.Gaussian(4, 8, seed=1)) == pytest.approx(0.5**0.5)
+
+
+def test_deeper_networks_are_not_bound(rng):
+    net = homfast.ReLUNetwork.random([4, 5, 5, 9], dtype=np.float64)
+    with pytest.raises(ValueError, match="2 hidden layers"):
+        one_hidden_layer_witness(net, rng.standard_normal((4, 9)))
+    with pytest.raises(ValueError, match="maps 4 features to 9, wanted 4 to 8"):
+        one_hidden_layer_witness(
+            homfast.ReLUNetwork.random([4, 9], dtype=np.float64), rng.standard_normal((4, 8))
+        )
+
+
+def test_robust_constants():
+    assert robust_constants(0.0) == pytest.approx((1 + np.sqrt(2), np.sqrt(2)))
+    found = robust_constants(0.5, relative_error=0.1, norm=4.0)
+    assert found == pytest.approx((1 + np.sqrt(6), 2 + 0.025))
+    with pytest.raises(ValueError, match="norm"):
+        robust_constants(0.5, relative_error=0.1)
+    with pytest.raises(ValueError, match=r"delta: got 1.0.*< 1"):
+        robust_constants(1.0)
+    with pytest.raises(ValueError, match="delta"):
+        robust_constants(float("nan"))
+
+
+def by_definition(A, s):
+    worst = 0.0
+    for support in itertools.combinations(range(A.shape[1]), s):
+        part = A[:, support]
+        worst = max(worst, np.abs(np.linalg.eigvalsh(part.T @ part) - 1).max())
+    return worst
+
+
+@pytest.mark.parametrize("s", [1, 2, 3, 5, 9])
+def test_restricted_isometry_is_exact_for_small_sizes(rng, s):
+    A = rng.standard_normal((6, 9)) / np.sqrt(6)
+    found = restricted_isometry(A, s)
+    assert found.exact and found.lower == found.upper
+    assert found.lower == pytest.approx(by_definition(A, s), rel=1e-10)
+
+
+@pytest.mark.parametrize("s", [3, 5])
+def test_bounds_hold_where_enumeration_is_too_long(rng, s):
+    A = rng.standard_normal((20, 12)) / np.sqrt(20)
+    exact = restricted_isometry(A, s).lower
+    found = restricted_isometry(A, s, limit=10, samples=200)
+    assert not found.exact and "below" in found.method and "above" in found.method
+    assert found.lower <= exact * (1 + 1e-12) and exact <= found.upper * (1 + 1e-12)
+    assert found.lower >= 0.8 * exact
+
+
+@pytest.mark.parametrize(("s", "words"), [(0, "from 1 to 9"), (10, "from 1 to 9")])
+def test_impossible_sparsities_are_named(rng, s, words):
+    with pytest.raises(ValueError, match=f"s: got {s}.*{words}"):
+        restricted_isometry(rng.standard_normal((4, 9)), s)

@@ -1,0 +1,292 @@
+"""Sparse decoders: exact on one-sparse signals, certified on two-sparse, bounded for ISTA."""
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+
+import homfast
+from homfast.construct import homogeneous_ista, one_sparse_decoder, two_sparse_decoder
+
+pytest.importorskip("scipy", reason="needs homfast[theory]")
+
+
+def gaussian(m, n, seed):
+    return np.random.default_rng(seed).standard_normal((m, n))
+
+
+# One-sparse ---------------------------------------------------------------------------------------
+
+
+def worst_one_sparse(net, A):
+    n, dtype = A.shape[1], net.dtype
+    errors = []
+    for t in (1.0, -1.0, 3.7e5, -2.9e-6):
+        output = net((t * A.T).astype(dtype))
+        errors.append(np.abs(output.astype(np.float64) / t - np.eye(n)).max())
+    return max(errors)
+
+
+def check_one_sparse(m, n, seed):
+    A = gaussian(m, n, seed)
+    net = one_sparse_decoder(A)
+    assert len(net.weights) == 3 and net.widths[2] == 2 * n
+    assert worst_one_sparse(net, A) <= 1e-9
+    assert worst_one_sparse(net.to(np.float32(0)), A) <= 1e-3
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("m", "n"), [(12, 40), (20, 200)])
+def test_one_sparse_signals_come_back(m, n, seed):
+    check_one_sparse(m, n, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_one_sparse_signals_come_back_among_two_thousand(seed):
+    check_one_sparse(40, 2000, seed)
+
+
+@pytest.mark.parametrize(("m", "n"), [(2, 30), (3, 200)])
+def test_columns_at_small_angles_get_more_probes(m, n):
+    A = gaussian(m, n, 1)
+    net = one_sparse_decoder(A)
+    assert net.certificate.probes > m
+    assert worst_one_sparse(net, A) <= 1e-9
+
+
+def test_nearly_parallel_columns(rng):
+    A = rng.standard_normal((5, 8))
+    A[:, 3] = -2.0 * A[:, 6] + 1e-5 * rng.standard_normal(5)
+    assert worst_one_sparse(one_sparse_decoder(A), A) <= 1e-9
+
+
+def test_noise_moves_it_by_its_lipschitz_constant(rng):
+    A = gaussian(12, 40, 4)
+    net = one_sparse_decoder(A)
+    for size in (1e-6, 1e-2, 1.0, 30.0):
+        noise = rng.standard_normal((40, 12))
+        noise *= size / np.linalg.norm(noise, axis=1, keepdims=True)
+        error = np.abs(net(A.T + noise) - np.eye(40)).max()
+        assert error <= net.certificate.lipschitz * size * (1 + 1e-9)
+
+
+def test_an_operator_and_float32_are_taken():
+    op = homfast.measure.Gaussian(16, 30, seed=5)
+    net = one_sparse_decoder(op)
+    assert net.dtype == np.float32
+    np.testing.assert_allclose(net(op(np.eye(30, dtype=np.float32))), np.eye(30), atol=1e-3)
+
+
+def test_certificates_survive_copies():
+    net = one_sparse_decoder(gaussian(6, 9, 0))
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert other.certificate == net.certificate
+        np.testing.assert_array_equal(other.weights[1], net.weights[1])
+
+
+# Two-sparse ---------------------------------------------------------------------------------------
+
+RATIOS = 10.0 ** (-np.arange(29) / 4)
+
+
+def two_sparse_errors(net, A):
+    """Largest |F(Ax) - x| / |x|, and largest entry off the support, over pairs and ratios."""
+    n = A.shape[1]
+    ratios = np.concatenate([RATIOS, -RATIOS])
+    worst, off = 0.0, 0.0
+    for i, j in itertools.permutations(range(n), 2):
+        signals = np.zeros((len(ratios), n))
+        signals[:, i], signals[:, j] = 1.0, ratios
+        error = np.abs(net(signals @ A.T) - signals)
+        sizes = np.linalg.norm(signals, axis=1)
+        worst = max(worst, (np.linalg.norm(error, axis=1) / sizes).max())
+        off = max(off, np.delete(error, [i, j], axis=1).max())
+    return worst, off
+
+
+def check_two_sparse_rate(seed):
+    A = gaussian(6, 12, seed)
+    errors = []
+    for sharpness in (1e2, 1e3, 1e4, 1e5):
+        net = two_sparse_decoder(A, sharpness)
+        assert net.certificate.holds and net.certificate.sharpness_needed < sharpness
+        worst, off = two_sparse_errors(net, A)
+        assert worst <= net.certificate.error_bound
+        assert off <= 1e-12
+        errors.append(worst)
+    falls = np.divide(errors[:-1], errors[1:])
+    assert falls.min() >= 8 and falls.max() <= 12, errors
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_two_sparse_error_falls_as_sharpness_grows(seed):
+    check_two_sparse_rate(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_two_sparse_error_falls_for_every_seed(seed):
+    check_two_sparse_rate(seed)
+
+
+def check_not_refused(m, n, seed):
+    net = two_sparse_decoder(gaussian(m, n, seed), 1e4)
+    certificate = net.certificate
+    assert certificate.holds and certificate.sharpness_needed < 1e4
+    assert len(net.weights) == 3
+    return net
+
+
+@pytest.mark.parametrize(("m", "n", "seed"), [(4, 8, 0), (6, 12, 7), (8, 12, 1)])
+def test_gaussian_matrices_are_not_refused(m, n, seed):
+    net = check_not_refused(m, n, seed)
+    worst, off = two_sparse_errors(net, gaussian(m, n, seed))
+    assert worst <= min(net.certificate.error_bound, 1e-3) and off <= 1e-11
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("m", "n"), [(4, 8), (6, 12), (8, 12)])
+def test_gaussian_matrices_are_never_refused(m, n, seed):
+    check_not_refused(m, n, seed)
+
+
+def test_the_certificate_counts_what_sampling_would_miss(rng):
+    """The constants certified at kink rays bound those at random two-sparse signals."""
+    from homfast.construct.support_gauge import fit_gauge
+
+    points, forms = rng.standard_normal((9, 4)), rng.standard_normal((9, 2))
+    gauge = fit_gauge(points, forms, rng)
+    signals = np.zeros((20_000, 9))
+    for row in signals:
+        row[rng.choice(9, 2, replace=False)] = rng.standard_normal(2)
+    values = np.abs(signals @ points @ gauge.directions.T) @ gauge.coefficients
+    assert (values / np.abs(signals).sum(axis=1)).min() >= gauge.kappa * (1 - 1e-9)
+    loads = np.abs(signals @ forms).max(axis=1)
+    assert (loads / values).max() <= gauge.sharpness_needed * (1 + 1e-9)
+    np.testing.assert_allclose(np.abs(points @ gauge.directions.T) @ gauge.coefficients, 1.0)
+
+
+def test_full_column_rank_is_linear(rng):
+    A = rng.standard_normal((6, 5))
+    x = rng.standard_normal((10, 5))
+    net = two_sparse_decoder(A, 10.0)
+    np.testing.assert_allclose(net(x @ A.T), x, atol=1e-12)
+    assert net.certificate.error_bound == 0
+
+
+# Homogeneous ISTA ---------------------------------------------------------------------------------
+
+
+def hadamard_frame(m):
+    H = np.ones((1, 1))
+    while len(H) < m:
+        H = np.block([[H, H], [H, -H]])
+    return np.hstack([np.eye(m), H / np.sqrt(m)])
+
+
+def sparse_signals(rng, count, n, s, decades=4):
+    x = np.zeros((count, n))
+    for row in x:
+        sizes = 10.0 ** rng.uniform(-decades, 0, s) * rng.choice([-1, 1], s)
+        row[rng.choice(n, s, replace=False)] = sizes
+    return x
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 5, 12])
+def test_ista_keeps_its_bound(rng, iterations):
+    A = hadamard_frame(128)
+    net = homogeneous_ista(A, 3, iterations)
+    assert len(net.weights) == iterations + 2 and net.widths[1] == 256
+    x = sparse_signals(rng, 10_000 // 4, 256, 3)
+    y = x @ A.T
+    output = net(y)
+    size = np.abs(x).sum(axis=1)
+    assert (np.abs(output - x).sum(axis=1) <= net.certificate.bound(y) + 1e-13 * size).all()
+    # Zero where a value passes the threshold by rounding alone.
+    assert (np.abs(output[x == 0]) <= 1e-13 * size.max()).all()
+
+
+def test_ista_scales_columns_and_takes_noise(rng):
+    A = hadamard_frame(64) * rng.uniform(0.2, 5.0, 128)
+    norms = np.linalg.norm(A, axis=0)
+    net = homogeneous_ista(A, 2, 30, noise=1e-3)
+    x = sparse_signals(rng, 500, 128, 2) / norms
+    noise = rng.standard_normal((500, 64))
+    y = x @ A.T
+    noise *= (
+        0.9e-3
+        * np.abs(y).sum(axis=1, keepdims=True)
+        / np.abs(noise @ (A / norms)).max(1, keepdims=True)
+    )
+    measured = y + noise
+    error = np.abs((net(measured) - x) * norms).sum(axis=1)
+    assert (error <= net.certificate.bound(measured) * (1 + 1e-2)).all()
+    exact = homogeneous_ista(A, 2, 60)
+    np.testing.assert_allclose(exact(y) * norms, x * norms, atol=1e-8)
+
+
+def test_ista_names_a_sparsity_that_is_too_large(rng):
+    with pytest.raises(ValueError, match=r"sparsity: got 6.*here s <= \d"):
+        homogeneous_ista(hadamard_frame(64), 6, 3)
+    A = rng.standard_normal((4, 6))
+    A[:, 5] = 2 * A[:, 1]
+    with pytest.raises(ValueError, match="columns 1 and 5; they are parallel"):
+        homogeneous_ista(A, 1, 3)
+
+
+# Promises of all ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda A: one_sparse_decoder(A),
+        lambda A: two_sparse_decoder(A, 1e3),
+        lambda A: homogeneous_ista(np.hstack([np.eye(6), A[:, :1]]).astype(A.dtype), 1, 4),
+    ],
+    ids=["one sparse", "two sparse", "ista"],
+)
+def test_decoders_are_homogeneous_to_the_bit(rng, dtype, build):
+    net = build(gaussian(6, 8, 0).astype(dtype))
+    assert net.dtype == dtype and isinstance(net, homfast.ReLUNetwork)
+    y = rng.standard_normal((30, 6)).astype(dtype)
+    for k in (-9, 13):
+        np.testing.assert_array_equal(net(y * dtype.type(2.0**k)), net(y) * dtype.type(2.0**k))
+    np.testing.assert_array_equal(net(np.zeros((1, 6), dtype)), 0)
+
+
+def with_columns(matrix, j, k, factor):
+    matrix = matrix.copy()
+    matrix[:, k] = factor * matrix[:, j]
+    return matrix
+
+
+BAD = gaussian(5, 9, 0)
+
+
+@pytest.mark.parametrize(
+    ("A", "build", "error", "words"),
+    [
+        (with_columns(BAD, 2, 7, -3.0), one_sparse_decoder, ValueError, "columns 2 and 7 are para"),
+        (with_columns(BAD, 2, 7, 0.0), one_sparse_decoder, ValueError, "column 7 is zero"),
+        (with_columns(BAD, 0, 4, np.nan), one_sparse_decoder, ValueError, r"nan at \(0, 4\)"),
+        (BAD[0], one_sparse_decoder, ValueError, "two axes"),
+        (BAD[:0], one_sparse_decoder, ValueError, "at least one row"),
+        (BAD.astype(int), one_sparse_decoder, TypeError, "int64"),
+        (BAD.tolist(), one_sparse_decoder, TypeError, "list"),
+        (BAD[:3], lambda A: two_sparse_decoder(A, 10.0), ValueError, "m >= 4"),
+        (np.vstack([BAD[:3], BAD[:2]]), lambda A: two_sparse_decoder(A, 10.0), ValueError,
+         r"columns \d, \d, \d, \d are dependent"),
+        (with_columns(BAD, 2, 7, 2.0), lambda A: two_sparse_decoder(A, 10.0), ValueError,
+         "columns 2, 7 are dependent"),
+        (BAD, lambda A: two_sparse_decoder(A, 0.5), ValueError, "sharpness: got 0.5.*>= 1"),
+        (gaussian(10, 300, 0), lambda A: two_sparse_decoder(A, 10.0), MemoryError, "300 columns"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_decoded_is_named(A, build, error, words):
+    with pytest.raises(error, match=words):
+        build(A)

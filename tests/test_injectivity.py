@@ -1,0 +1,300 @@
+"""Injectivity of ReLU layers: decided as enumeration decides it, every "no" with a witness."""
+
+import numpy as np
+import pytest
+
+import homfast
+
+pytest.importorskip("scipy", reason="needs homfast[theory]")
+
+from scipy.optimize import linprog
+
+from homfast.injectivity import (
+    Injectivity,
+    gaussian_probability_bound,
+    gaussian_thresholds,
+    injective_filters,
+    is_injective,
+    is_injective_convolution,
+    minimal_weight,
+)
+
+
+def cells(weight, bias):
+    """Sign patterns of all cells, one linear program each, left where active rows span."""
+    kept = weight.any(axis=1)
+    weight, bias = weight[kept], bias[kept]
+    m, n = weight.shape
+    rows = np.column_stack([weight, bias])
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    found = [()]
+    for k in range(m):
+        longer = []
+        for signs in found:
+            for sign in (1.0, -1.0):
+                pattern = (*signs, sign)
+                active = weight[: k + 1][np.array(pattern) > 0]
+                if len(active) >= n and np.linalg.matrix_rank(active) == n:
+                    continue
+                # The widest t with sign <row, (x, 1)> >= t, for x in a large box.
+                matrix = -np.array(pattern)[:, None] * rows[: k + 1]
+                answer = linprog(
+                    [*np.zeros(n), -1.0],
+                    A_ub=np.column_stack([matrix[:, :n], np.ones(k + 1)]),
+                    b_ub=-matrix[:, n],
+                    bounds=[(-1e3, 1e3)] * n + [(None, 1.0)],
+                )
+                if answer.status == 0 and answer.x[-1] > 1e-7:
+                    longer.append(pattern)
+        found = longer
+    return found
+
+
+def injective_by_enumeration(weight, bias=None):
+    """No cell is left: in each the active rows span."""
+    bias = np.zeros(len(weight)) if bias is None else bias
+    if np.linalg.matrix_rank(weight) < weight.shape[1]:
+        return False
+    return not cells(weight, bias)
+
+
+def check_witness(weight, bias, witness):
+    x0, x1 = witness
+    bias = np.zeros(len(weight)) if bias is None else bias
+    values = [np.maximum(weight @ x + bias, 0) for x in (x0, x1)]
+    size = np.linalg.norm(weight) * max(np.linalg.norm(x0), np.linalg.norm(x1)) + np.abs(bias).max()
+    assert np.linalg.norm(x0 - x1) > 1e-10 * np.linalg.norm(x0)
+    assert np.abs(values[0] - values[1]).max() <= 1e-13 * size + 1e-8 * np.linalg.norm(x0 - x1)
+
+
+def check_decision(weight, bias=None):
+    found = is_injective(weight, bias)
+    assert found.decision is not None
+    assert found.decision == injective_by_enumeration(weight, bias)
+    if not found:
+        check_witness(weight, bias, found.witness)
+
+
+def layer(seed, largest):
+    """A random or structured layer."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 7 if largest > 16 else 5))
+    m = int(rng.integers(n, min(largest, 4 * n + 3) + 1))
+    kind = seed % 7
+    bias = None
+    if kind == 0:
+        weight = rng.standard_normal((m, n))
+    elif kind == 1:  # many coincidences
+        weight = rng.integers(-1, 2, (m, n)).astype(float)
+    elif kind == 2:  # [B; -D B; M] with rows in any order, one pair perhaps spoilt
+        B = rng.standard_normal((n, n))
+        scale = rng.uniform(0.5, 2, (n, 1))
+        weight = np.vstack([B, -scale * B, rng.standard_normal((max(m - 2 * n, 0), n))])
+        weight[rng.integers(len(weight))] *= rng.choice([1.0, -1.0])
+        weight = rng.permutation(weight)
+    elif kind == 3:  # parallel and repeated rows
+        B = rng.standard_normal((n, n))
+        weight = B[rng.integers(0, n, m)] * rng.choice([-2.0, -1.0, 1.0], (m, 1))
+    elif kind == 4:
+        weight, bias = rng.standard_normal((m, n)), rng.standard_normal(m)
+    elif kind == 5:
+        weight = rng.integers(-1, 2, (m, n)).astype(float)
+        bias = rng.integers(-1, 2, m).astype(float)
+    else:  # pairs with biases that open a gap or do not
+        B, c = rng.standard_normal((n, n)), rng.standard_normal(n)
+        weight = np.vstack([B, -B])
+        bias = np.concatenate([c, -c + rng.choice([0.0, 0.5, -0.5], n, p=[0.8, 0.1, 0.1])])
+    if not weight.any():
+        weight[0, 0] = 1.0
+    return weight, bias
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_small_layers_are_decided_as_by_enumeration(block):
+    for seed in range(7 * block, 7 * block + 7):
+        check_decision(*layer(seed, 9))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(20))
+def test_layers_are_decided_as_by_enumeration(block):
+    for seed in range(1000 + 25 * block, 1000 + 25 * block + 25):
+        check_decision(*layer(seed, 24))
+
+
+def check_gaussian(n, m, seed):
+    weight = np.random.default_rng(seed).standard_normal((m, n))
+    found = is_injective(weight)
+    assert found.decision is not None
+    if not found.decision:
+        check_witness(weight, None, found.witness)
+    stacked = np.vstack([weight[:n], -np.exp(weight[n : 2 * n, :1]) * weight[:n], weight[2 * n :]])
+    assert is_injective(stacked).decision is True
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_forty_rows_in_eight_dimensions_are_decided(seed):
+    check_gaussian(8, 40, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_forty_rows_in_eight_dimensions_are_always_decided(seed):
+    check_gaussian(8, 40, seed)
+
+
+# Statements of the paper --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9])
+def test_minimal_weights_are_injective_and_none_is_smaller(n):
+    weight = minimal_weight(n, 3)
+    assert weight.shape == (2 * n, n) and is_injective(weight)
+    ratios = -weight[n:] / weight[:n]
+    assert set(np.unique(ratios)) <= {0.5, 1.0, 2.0}
+    found = is_injective(weight[:-1])
+    assert found.decision is False
+    check_witness(weight[:-1], None, found.witness)
+    more = np.vstack([weight, np.random.default_rng(0).standard_normal((n, n))])
+    assert is_injective(more)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_bias_may_help_where_lemma_3_says_it_cannot(n):
+    """relu(x + c), relu(-x - c) tells every x, though the rows with b >= 0 alone do not."""
+    weight = np.vstack([np.eye(n), -np.eye(n)])
+    c = np.linspace(1, 2, n)
+    assert is_injective(weight, np.concatenate([c, -c])).decision is True
+    assert is_injective(weight[:n]).decision is False
+    assert is_injective(weight, np.concatenate([c, 1 - c])).decision is True
+    found = is_injective(weight, np.concatenate([c, -c - 0.1]))
+    assert found.decision is False
+    check_witness(weight, np.concatenate([c, -c - 0.1]), found.witness)
+
+
+def test_a_bias_decides_without_pairs(rng):
+    weight = np.array([[1.0, 0.0], [-0.5, 0.9], [-0.5, -0.9]])
+    weight = np.vstack([weight, weight, weight])
+    assert is_injective(weight).decision is False
+    six = np.vstack([weight[:3], -weight[:3]])
+    assert is_injective(six, np.full(6, 1.0)).decision is True
+    assert is_injective(six, np.full(6, -1.0)).decision is False
+
+
+def test_gaussian_layers_fail_at_little_expansion():
+    weight = np.random.default_rng(1).standard_normal((420, 200))
+    found = is_injective(weight)
+    assert found.decision is False
+    check_witness(weight, None, found.witness)
+    x0 = -(weight / np.linalg.norm(weight, axis=1, keepdims=True)).sum(axis=0)
+    assert (weight @ x0 >= 0).sum() < 200
+
+
+def test_rank_deficient_weights_are_not_injective(rng):
+    weight = np.vstack([minimal_weight(3, 1), np.zeros((4, 3))])
+    weight = np.column_stack([weight, weight[:, 0] + weight[:, 1]])
+    found = is_injective(weight)
+    assert found.decision is False
+    check_witness(weight, None, found.witness)
+    assert is_injective(np.zeros((3, 2))).decision is False
+
+
+def test_tolerance_counts_near_pairs_as_pairs(rng):
+    weight = minimal_weight(4, 0)
+    near = weight + 1e-12 * rng.standard_normal(weight.shape)
+    assert is_injective(near).decision is True
+    found = is_injective(near, tolerance=0.0)
+    assert found.decision in (False, None)
+    far = weight + 1e-4 * rng.standard_normal(weight.shape)
+    found = is_injective(far)
+    assert found.decision is False
+    check_witness(far, None, found.witness)
+
+
+def test_undecided_is_said():
+    weight = np.random.default_rng(5).standard_normal((40, 8))
+    found = is_injective(weight, node_limit=50)
+    assert found.decision is None and found.nodes == 50 and found.witness is None
+    with pytest.raises(ValueError, match="undecided after 50 nodes"):
+        bool(found)
+    large = np.random.default_rng(0).standard_normal((1000, 60))
+    assert is_injective(large).decision is None
+    assert bool(Injectivity(True, None, 1.0, 3))
+
+
+def test_float32_weights_are_taken():
+    assert is_injective(minimal_weight(4, 2, dtype=np.float32))
+    assert minimal_weight(4, 2, dtype=np.float32).dtype == np.float32
+
+
+# Convolutions and thresholds ----------------------------------------------------------------------
+
+
+def test_filters_of_the_paper():
+    corner = np.full((4, 2, 2), -1.0)
+    for k in range(4):
+        corner[k, k // 2, k % 2] = 3.0
+    # Their sum vanishes: 3 of them with any other one and all negatives are a basis.
+    corner[3] = 1.0
+    assert is_injective_convolution(np.vstack([corner, -corner]), (2, 2)).decision is True
+    narrow = np.array([[1.0, 0, -1], [1, 0, 1]])
+    filters = np.vstack([narrow, -narrow])
+    assert is_injective_convolution(filters, (3,)).decision is None
+    assert is_injective_convolution(filters, (4,)).decision is True
+
+
+@pytest.mark.parametrize("size", [(3,), (2, 2), (2, 2, 2)])
+def test_injective_filters(size):
+    filters = injective_filters(size, seed=4)
+    assert filters.shape == (2 * np.prod(size), *size)
+    assert is_injective_convolution(filters, size).decision is True
+    few = is_injective_convolution(filters[:-1], size)
+    assert few.decision is None
+    with pytest.raises(ValueError, match="box: got"):
+        is_injective_convolution(filters, tuple(s - 1 for s in size[:-1]) + (size[-1],) * 2)
+
+
+def test_thresholds():
+    found = gaussian_thresholds()
+    assert found.never == pytest.approx(3.4028, abs=1e-4)
+    assert found.always == pytest.approx(10.424, abs=1e-3)
+    assert found.never < found.conjectured < found.better < found.always
+    assert gaussian_probability_bound(7, 4) == 0
+    assert 0.5 < gaussian_probability_bound(60, 3) < 1
+    # One dimension: injective unless all m signs agree.
+    assert gaussian_probability_bound(5, 1) == pytest.approx(1 - 2 * 0.5**5)
+
+
+# Bad input ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weight", "options", "error", "words"),
+    [
+        (np.ones(3), {}, ValueError, "weight.*two axes"),
+        (np.ones((2, 2), int), {}, TypeError, "weight.*int64"),
+        (np.array([[1.0], [np.nan]]), {}, ValueError, r"weight: got nan at \(1, 0\)"),
+        (np.eye(2), {"bias": np.ones(3)}, ValueError, r"bias: got shape \(3,\)"),
+        (np.eye(2), {"bias": np.ones(2, np.float32)}, TypeError, "bias: got float32"),
+        (np.eye(2), {"bias": np.array([1, np.inf])}, ValueError, "bias: got inf"),
+        (np.eye(2), {"tolerance": 0.5}, ValueError, "tolerance"),
+        (np.eye(2), {"node_limit": -1}, ValueError, "node_limit"),
+    ],
+)
+def test_bad_layers_are_named(weight, options, error, words):
+    with pytest.raises(error, match=words):
+        is_injective(weight, **options)
+
+
+def test_scipy_is_named_where_it_is_absent(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(ImportError, match=r"homfast\[theory\]"):
+        is_injective(np.random.default_rng(5).standard_normal((40, 8)))
+    assert is_injective(np.vstack([np.eye(2), -np.eye(2)]))  # without it
+
+
+def test_the_submodule_is_an_attribute():
+    assert homfast.injectivity.is_injective is is_injective

@@ -1,0 +1,156 @@
+"""How stably ReLU layers keep points apart, how they are inverted, and injective networks."""
+
+import numpy as np
+import pytest
+
+import homfast
+
+pytest.importorskip("scipy", reason="needs homfast[theory]")
+
+from homfast.injectivity import (
+    empirical_stability,
+    injective_network,
+    invert,
+    is_injective,
+    make_injective,
+    minimal_weight,
+    stability_bounds,
+)
+
+
+def stacked(rng, n, more):
+    B = rng.standard_normal((n, n))
+    return np.vstack([B, -rng.uniform(0.5, 2, (n, 1)) * B, rng.standard_normal((more, n))])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_kappa_is_between_half_sigma_and_sigma(seed):
+    rng = np.random.default_rng(seed)
+    weight = stacked(rng, 2 + seed % 3, seed)
+    bounds = stability_bounds(weight)
+    assert bounds.exact and 0 < bounds.lower <= bounds.upper <= bounds.sigma
+    found = empirical_stability(weight, seed=seed)
+    assert bounds.lower * (1 - 1e-9) <= found
+    assert found <= bounds.sigma * (1 + 1e-6)
+
+
+def test_sigma_is_the_least_over_all_cells(rng):
+    weight = stacked(rng, 3, 4)
+    points = rng.standard_normal((20_000, 3))
+    patterns = np.unique(points @ weight.T >= 0, axis=0)
+    least = min(np.linalg.svd(weight[p], compute_uv=False)[-1] for p in patterns)
+    assert stability_bounds(weight).sigma == pytest.approx(least, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_plus_and_minus_a_basis_attain_the_upper_bound(rng, n):
+    B = rng.standard_normal((n, n))
+    bounds = stability_bounds(np.vstack([B, -B]))
+    least = np.linalg.svd(B, compute_uv=False)[-1]
+    assert bounds.sigma == pytest.approx(least)
+    assert bounds.upper == pytest.approx(least / np.sqrt(2))
+    assert empirical_stability(np.vstack([B, -B])) == pytest.approx(least / np.sqrt(2), rel=1e-3)
+
+
+def test_layers_that_are_not_injective_are_not_stable(rng):
+    assert stability_bounds(np.eye(3)) == (0.0, 0.0, 0.0, True)
+    assert stability_bounds(rng.standard_normal((2, 3))).upper == 0
+
+
+def test_bounds_hold_when_the_search_is_cut(rng):
+    weight = stacked(rng, 4, 8)
+    exact, cut = stability_bounds(weight), stability_bounds(weight, node_limit=5)
+    assert exact.exact and not cut.exact
+    assert cut.lower <= exact.lower and cut.sigma >= exact.sigma
+
+
+# The inverse --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("n", [1, 3, 6])
+def test_values_are_inverted(rng, n, biased):
+    weight = stacked(rng, n, 2)
+    shift = rng.standard_normal(n) * biased
+    scale = -weight[n : 2 * n, :1] / weight[:n, :1]
+    bias = np.concatenate([shift, -scale[:, 0] * shift, np.zeros(2)])
+    assert is_injective(weight, bias)
+    x = rng.standard_normal((3, 20, n))
+    z = np.maximum(x @ weight.T + bias, 0)
+    np.testing.assert_allclose(invert(weight, z, bias), x, atol=1e-10)
+
+
+def test_points_on_the_borders_of_cells_are_inverted():
+    weight = np.vstack([np.eye(3), -2 * np.eye(3)])
+    x = np.array([[0, 0, 0], [1, 0, 0], [0, -1, 2], [-1, 0, 3.0]])
+    np.testing.assert_allclose(invert(weight, np.maximum(x @ weight.T, 0)), x, atol=1e-12)
+
+
+def test_noise_is_met_in_least_squares_under_the_constraints(rng):
+    weight = stacked(rng, 3, 3)
+    x = rng.standard_normal((50, 3))
+    z = np.maximum(x @ weight.T, 0)
+    noisy = np.where(z > 0, np.maximum(z + 0.05 * rng.standard_normal(z.shape), 1e-3), 0)
+    found = invert(weight, noisy)
+    for row, target in zip(found, noisy, strict=True):
+        active = target > 0
+        assert (weight[~active] @ row).max(initial=-1) <= 1e-8
+        error = np.linalg.norm(weight[active] @ row - target[active])
+        for _ in range(50):  # no feasible neighbour is better
+            other = row + 1e-3 * rng.standard_normal(3)
+            if (weight[~active] @ other).max(initial=-1) <= 0:
+                assert np.linalg.norm(weight[active] @ other - target[active]) >= error - 1e-9
+
+
+def test_what_cannot_be_inverted_is_named(rng):
+    with pytest.raises(ValueError, match="negative or not finite"):
+        invert(np.eye(2), np.array([[1.0, -1.0]]))
+    with pytest.raises(ValueError, match="rank 1, wanted 2"):
+        invert(np.ones((3, 2)), np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"z: got shape \(1, 3\)"):
+        invert(np.eye(2), np.ones((1, 3)))
+    with pytest.raises(TypeError, match="z: got float32"):
+        invert(np.eye(2), np.ones((1, 2), np.float32))
+
+
+# Networks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [[], [9], [9, 8]])
+def test_made_injective_is_near_and_tells_points_apart(rng, hidden):
+    net = homfast.ReLUNetwork.random([3, *hidden, 8], seed=1, dtype=np.float64)
+    other = make_injective(net, 1e-2, seed=3)
+    assert len(other.weights) == len(net.weights)
+    x = rng.standard_normal((500, 3))
+    moved = other(x) - net(x)
+    assert np.linalg.norm(moved, axis=1).max() <= 1e-2 * 3 * np.linalg.norm(x, axis=1).max()
+    twice = make_injective(net, 2e-2, seed=3)(x) - net(x)
+    np.testing.assert_allclose(twice, 2 * moved, atol=1e-12)
+    # Points that a dead network would merge.
+    dead = homfast.ReLUNetwork([np.zeros((4, 3)), np.zeros((7, 4))])
+    images = make_injective(dead, 1.0)(x)
+    gaps = np.linalg.norm(images[:, None] - images, axis=2) + np.eye(500)
+    apart = np.linalg.norm(x[:, None] - x, axis=2) + np.eye(500)
+    assert (gaps / apart).min() > 1e-2
+
+
+def test_too_few_outputs_are_refused():
+    net = homfast.ReLUNetwork.random([3, 5, 6], dtype=np.float64)
+    with pytest.raises(ValueError, match="2n \\+ 1 = 7"):
+        make_injective(net, 0.1)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_injective_networks_double_once(rng, layers):
+    net = injective_network(4, layers, seed=2)
+    assert net.widths[0] == 4 and net.widths[-1] == 9 and max(net.widths) == (9, 18)[layers > 1]
+    x = rng.standard_normal((400, 4))
+    images = net(x)
+    gaps = np.linalg.norm(images[:, None] - images, axis=2) + np.eye(400)
+    apart = np.linalg.norm(x[:, None] - x, axis=2) + np.eye(400)
+    assert (gaps / apart).min() > 1e-4
+
+
+def test_a_hidden_layer_of_the_network_is_injective():
+    assert is_injective(injective_network(3, 2, seed=1).weights[0])
+    assert is_injective(minimal_weight(5))

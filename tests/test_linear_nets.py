@@ -1,0 +1,162 @@
+"""Deep linear networks with weight decay: identities to rounding, and where the modes end."""
+
+import numpy as np
+import pytest
+
+import homfast
+from homfast.linear_nets import (
+    balancedness,
+    descend,
+    initialize,
+    mode_gains,
+    noise_split,
+    off_range_decay,
+    oracle_map,
+    range_projection,
+)
+
+
+class Problem:
+    """Signals R z in a plane, seen by A; latents white: Z Z^T = I."""
+
+    def __init__(self, d=12, m=6, s=2, batch=40, seed=0):
+        rng = np.random.default_rng(seed)
+        self.R = np.linalg.qr(rng.standard_normal((d, s)))[0]
+        self.A = rng.standard_normal((m, d)) / np.sqrt(m)
+        Z = np.linalg.qr(rng.standard_normal((batch, s)))[0]
+        self.X = Z @ self.R.T
+        self.Y = self.X @ self.A.T
+        self.P = range_projection(self.Y)
+
+
+def product(weights):
+    result = weights[0]
+    for weight in weights[1:]:
+        result = weight @ result
+    return result
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+@pytest.mark.parametrize("decay", [0.0, 1e-2, 0.3])
+def test_the_part_off_the_range_decays_exactly(depth, decay):
+    problem = Problem()
+    start = initialize(6, 12, depth, 20, seed=depth)
+    rate = 0.02
+    for steps in (0, 1, 37, 400):
+        run = descend(
+            start, problem.Y, problem.X, steps=steps, learning_rate=rate, weight_decay=decay
+        )
+        away = run.weights[0] - run.weights[0] @ problem.P
+        wanted = off_range_decay(start[0], problem.Y, rate, decay, steps)
+        assert np.abs(away - wanted).max() <= 1e-12 * np.linalg.norm(start[0])
+
+
+def test_only_decay_removes_what_is_off_the_range():
+    problem = Problem()
+    start = initialize(6, 12, 3, 40, seed=1)
+    away = np.eye(6) - problem.P
+    sizes = {}
+    for decay in (0.0, 5e-2):
+        run = descend(
+            start, problem.Y, problem.X, steps=4000, learning_rate=0.03, weight_decay=decay,
+            projection=problem.P,
+        )  # fmt: skip
+        sizes[decay] = np.linalg.norm(product(run.weights) @ away)
+        assert run.off_range.shape == (4000,)
+        wanted = np.linalg.norm(product(start) @ away)
+        np.testing.assert_allclose(run.off_range[0], wanted, rtol=1e-12)
+    assert sizes[0.0] > 0.1 and sizes[5e-2] < 1e-2
+
+
+@pytest.mark.parametrize(("depth", "decay"), [(2, 1e-2), (3, 1e-2), (4, 5e-3), (3, 3e-2)])
+def test_modes_end_at_the_roots(depth, decay):
+    problem = Problem()
+    start = initialize(6, 12, depth, 24, seed=2)
+    run = descend(start, problem.Y, problem.X, steps=20_000, learning_rate=0.05, weight_decay=decay)
+    U, s, Vt = np.linalg.svd(problem.A @ problem.R)
+    # Mode i: y = u_i comes back as gain times R v_i.
+    found = np.einsum("ij,ij->j", problem.R @ Vt.T, product(run.weights) @ U[:, : len(s)])
+    gains = mode_gains(s, decay, depth)
+    errors, wanted = 1 - s * found, 1 - s * gains
+    np.testing.assert_allclose(errors, wanted, rtol=0.02)
+    np.testing.assert_allclose(wanted, decay * s ** (-2 / depth), rtol=0.15)
+    assert balancedness(run.weights).max() < 1e-3 * balancedness(start).max()
+
+
+def test_gains_solve_their_equation_or_vanish():
+    s = np.array([0.3, 1.0, 2.5])
+    for depth in (1, 2, 3, 6):
+        for decay in (0.0, 1e-3, 0.05):
+            p = mode_gains(s, decay, depth)
+            alive = p > 0
+            left = s * (s * p - 1) + decay * np.where(alive, p, 1) ** (2 / depth - 1)
+            np.testing.assert_allclose(left[alive], 0, atol=1e-12)
+    np.testing.assert_allclose(mode_gains(s, 0.5, 1), s / (s**2 + 0.5))
+    np.testing.assert_allclose(mode_gains(s, 0.5, 2), [0, 0.5, (2.5 - 0.5) / 2.5**2])
+    assert (mode_gains(s, 100.0, 3) == 0).all()
+
+
+def test_little_decay_ends_near_the_oracle():
+    problem = Problem()
+    oracle = oracle_map(problem.A, problem.R)
+    np.testing.assert_allclose(oracle, problem.X.T @ np.linalg.pinv(problem.Y.T), atol=1e-12)
+    np.testing.assert_allclose(oracle @ problem.P, oracle, atol=1e-12)
+    np.testing.assert_allclose(problem.Y @ oracle.T, problem.X, atol=1e-12)
+    gaps = []
+    for decay in (4e-2, 2e-2):
+        run = descend(
+            initialize(6, 12, 3, 24, seed=3), problem.Y, problem.X,
+            steps=15_000, learning_rate=0.05, weight_decay=decay,
+        )  # fmt: skip
+        gaps.append(np.linalg.norm(product(run.weights) - oracle))
+    assert gaps[1] < 0.6 * gaps[0] and gaps[1] < 0.1 * np.linalg.norm(oracle)
+
+
+def test_errors_split_by_their_source(rng):
+    problem = Problem()
+    run = descend(initialize(6, 12, 2, 16), problem.Y, problem.X, steps=500, weight_decay=1e-2)
+    x = rng.standard_normal((20, 2)) @ problem.R.T
+    e = 0.1 * rng.standard_normal((20, 6))
+    split = noise_split(run.weights, problem.A, problem.P, x, e)
+    error = (x @ problem.A.T + e) @ product(run.weights).T - x
+    assert (np.linalg.norm(error, axis=1) <= sum(split) * (1 + 1e-12)).all()
+    alone = noise_split(run.weights, problem.A, problem.P, x, e @ problem.P)
+    np.testing.assert_allclose(alone.off_range, 0, atol=1e-12)
+    np.testing.assert_allclose(alone.on_range, split.on_range)
+
+
+def test_the_loss_is_that_of_the_reference(dtype):
+    problem = Problem()
+    start = initialize(6, 12, 3, 10, seed=4, dtype=dtype)
+    Y, X = problem.Y.astype(dtype), problem.X.astype(dtype)
+    run = descend(start, Y, X, steps=30, learning_rate=0.05, weight_decay=0.1)
+    assert all(w.dtype == dtype for w in run.weights)
+    W = [w.astype(np.float64) for w in start]
+    for step in range(30):
+        residual = Y @ product(W).T - X
+        assert run.loss[step] == pytest.approx(np.linalg.norm(residual), rel=1e-4)
+        grads = []
+        for k in range(3):
+            above = product([*W[k + 1 :], np.eye(12)]) if k < 2 else np.eye(12)
+            below = Y @ product(W[:k]).T if k else Y
+            grads.append((residual @ above).T @ below)
+        W = [w - 0.05 * (g + 0.1 * w) for w, g in zip(W, grads, strict=True)]
+    np.testing.assert_allclose(run.weights[1], W[1], atol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+def test_bad_input_is_named():
+    problem = Problem()
+    start = initialize(6, 12, 2, 8)
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        descend(start, problem.Y, problem.X, steps=300, learning_rate=1e3)
+    with pytest.raises(ValueError, match="signals: got 3 rows"):
+        descend(start, problem.Y, problem.X[:3], steps=1)
+    with pytest.raises(TypeError, match="measurements: got float32"):
+        descend(start, problem.Y.astype(np.float32), problem.X, steps=1)
+    with pytest.raises(ValueError, match="measurements: got nan"):
+        descend(start, problem.Y * np.nan, problem.X, steps=1)
+    with pytest.raises(ValueError, match="cannot be told apart"):
+        oracle_map(problem.A[:1], problem.R)
+    with pytest.raises(ValueError, match="projection: got shape"):
+        descend(start, problem.Y, problem.X, steps=1, projection=np.eye(3))
+    assert homfast.linear_nets.descend is descend
