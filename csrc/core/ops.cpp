@@ -21,8 +21,7 @@ template <class T>
 void run_dot_rows(const Product<T>& p, const Target& target) {
   if (p.m == 0 || p.n == 0) return;
   const KernelTable<T>& table = kernels<T>(target);
-  const int parts = threads_for(static_cast<double>(p.m) * static_cast<double>(p.n) *
-                                static_cast<double>(p.k));
+  const int parts = threads_for(multiply_adds(p));
   auto run_part = [&](index_t part) {
     const Range cols{part_begin(p.n, part, parts, 16), part_begin(p.n, part + 1, parts, 16)};
     if (cols.begin < cols.end) table.dot_rows(p, cols);

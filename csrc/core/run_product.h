@@ -54,9 +54,12 @@ Range part_cols(const Product<T>& p, Grid grid, index_t part, const KernelTable<
           part_begin(p.n, j + 1, grid.col_parts, table.panel_width)};
 }
 
+// The work of a product, to be held against the threshold for threads. Reading an element of B takes
+// the time of a few multiply-adds: few rows cost as much as four.
 template <class T>
 double multiply_adds(const Product<T>& p) {
-  return static_cast<double>(p.m) * static_cast<double>(p.n) *
+  constexpr index_t kRowsWorthARead = 4;
+  return static_cast<double>(std::max(p.m, kRowsWorthARead)) * static_cast<double>(p.n) *
          static_cast<double>(std::max<index_t>(p.k, 1));
 }
 
