@@ -41,7 +41,8 @@ def test_target_runs_here(compiled_target):
 
 
 def test_best_target_is_the_default_and_none_returns_to_it(native_engine):
-    best = next(name for name, state in targets().items() if state == "available")
+    chosen = (name for name, state in targets().items() if state == "available" and name != "amx")
+    best = next(chosen)  # amx is taken by name only until it has run on hardware
     homfast.set_target(None)
     assert homfast.get_target() in {best, os.environ.get("HOMFAST_TARGET")}
 

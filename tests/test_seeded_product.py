@@ -36,7 +36,8 @@ def matrix(kind, m, n, dtype):
 
 def run(engine, kind, x, width, adjoint, out=None):
     out = np.full((x.shape[0], width), np.nan, x.dtype) if out is None else out
-    getattr(engine.module, f"{kind}_product")(SEED, STREAM, ROW, x, adjoint, out)
+    if not getattr(engine.module, f"{kind}_product")(SEED, STREAM, ROW, x, adjoint, out):
+        pytest.skip(f"{engine}: products do not read plain panels; operators make whole blocks")
     return out
 
 
@@ -163,5 +164,6 @@ print("done")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("kind", ENSEMBLES)
 def test_ctrl_c(native_engine, kind, threads):
+    run(native_engine, kind, np.ones((1, 4), np.float32), 4, False)  # whether there is one
     code = LONG.format(target=native_engine.target, threads=threads, kind=kind)
     assert output(code) == "done"
