@@ -41,6 +41,13 @@ class Linearization:
         """`forward`."""
         return self.forward(v)
 
+    def __reduce__(self) -> Any:
+        """A copy of the network would not know whether its weights changed since."""
+        raise TypeError(
+            "a Linearization belongs to its network and is not copied or pickled; pickle the "
+            "network and the point, and linearize again"
+        )
+
     def __repr__(self) -> str:
         return f"Linearization(shape={self.shape}, dtype={_arrays.dtype_name(self._net.dtype)})"
 

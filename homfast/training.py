@@ -92,7 +92,8 @@ def fit(
     Raises
     ------
     FloatingPointError
-        The loss is not finite; the message names the step, whose update is not made.
+        The loss is not finite; the message names the step, whose update is not made. Or the last
+        update overflowed, whose loss nobody would see.
     ValueError, TypeError
         Arguments or batches that do not fit the network, named.
 
@@ -124,6 +125,11 @@ def fit(
             losses.append(loss)
     finally:
         net._weights_changed()
+    if losses and not all(np.isfinite(w).all() for w in net._weights):
+        raise FloatingPointError(
+            f"fit: the update of step {state['step'] - 1} or one before left weights that are not "
+            "finite; lower the learning rate, or scale the batches"
+        )
     return History(np.array(losses, np.float64), state)
 
 
@@ -206,6 +212,9 @@ def _check_state(state: Any, net: ReLUNetwork, optimizer: str) -> None:
         raise ValueError(
             f"optimizer_state: is that of {state.get('optimizer')!r}, wanted {optimizer!r}"
         )
+    step = state["step"]
+    if isinstance(step, bool) or not isinstance(step, (int, np.integer)) or step < 0:
+        raise ValueError(f"optimizer_state: step is {step!r}, wanted an integer >= 0")
     wanted = [(w.shape, w.dtype) for w in net._weights]
     for name in () if optimizer == "sgd" else ("first_moment", "second_moment"):
         if [(np.shape(m), getattr(m, "dtype", None)) for m in state.get(name, ())] != wanted:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from operators import complex_of, draw, tolerance, widened
 
+import homfast
 from homfast.measure import (
     Circulant,
     Cosine,
@@ -161,3 +162,13 @@ def test_refuses():
     ):
         with pytest.raises(error, match=message):
             call()
+
+
+@pytest.mark.parametrize(
+    "op", [np.eye(3), homfast.measure.Intensity(homfast.measure.Dense(np.eye(3)))]
+)
+def test_what_is_no_linear_operator_is_named(op):
+    with pytest.raises(TypeError, match=r"^op: got .*Dense"):
+        solvers.fista(op, np.ones(3), regularization=0.1)
+    with pytest.raises(TypeError, match=r"^op: got .*Dense"):
+        solvers.spectral_init(op, np.ones(3))

@@ -1,5 +1,8 @@
 """ReLUNetwork as an object: weights, versions, copies, initialisation, what it refuses."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from oracles import assert_same_bits
@@ -246,3 +249,11 @@ def test_bad_calls(net, x):
     ):
         with pytest.raises(TypeError, match=f"^{name}: got"):
             call()
+
+
+def test_a_linearization_is_not_copied():
+    """Its network's copy would not know that the weights changed since."""
+    J = ReLUNetwork.random((4, 8, 3)).linearize(np.ones((2, 4), np.float32))
+    for make in (pickle.dumps, copy.deepcopy, copy.copy):
+        with pytest.raises(TypeError, match="linearize again"):
+            make(J)

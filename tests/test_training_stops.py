@@ -105,6 +105,21 @@ def test_interrupt_between_the_updates_of_two_layers(net, data, monkeypatch):
     assert_same_bits(net(data[0][0]), again(data[0][0]), "as its weights say")
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_an_update_that_overflows_is_an_error(net, data, optimizer):
+    huge = float(np.finfo(net.dtype).max)
+    with pytest.raises(FloatingPointError, match="step 0"), np.errstate(over="ignore"):
+        homfast.fit(net, [(1e9 * x, t) for x, t in data[:1]], optimizer=optimizer,
+                    learning_rate=huge)  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [-3, 1.5, "x", True, None])
+def test_a_state_without_a_step_number_is_refused(net, data, step):
+    state = homfast.fit(net, data[:1], learning_rate=1e-3).optimizer_state
+    with pytest.raises(ValueError, match="optimizer_state: step"):
+        homfast.fit(net, data, learning_rate=1e-3, optimizer_state={**state, "step": step})
+
+
 def test_closures_made_while_training_are_stale(engine, net, data):
     made = []
 

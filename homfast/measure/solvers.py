@@ -149,6 +149,7 @@ def spectral_init(
     >>> bool(abs(found @ x) > 0.9 * np.linalg.norm(found) * np.linalg.norm(x))
     True
     """
+    _check_operator(op)
     real = _arrays.real_dtype(op.output_dtype)
     measured = _arrays.host_array(y, "y")
     if measured.dtype != real:
@@ -174,7 +175,16 @@ def spectral_init(
     return _arrays.result_like(scale * x, y)
 
 
+def _check_operator(op: Any) -> None:
+    if not isinstance(op, Operator):
+        raise TypeError(
+            f"op: got {type(op).__name__}, wanted a linear operator of homfast.measure; give "
+            "Dense(matrix) for a matrix, and the operator within for Magnitude or Intensity"
+        )
+
+
 def _rows_of(op: Operator, y: Any) -> np.ndarray:
+    _check_operator(op)
     measured = op._check(
         y if isinstance(y, np.ndarray) else _arrays.host_array(y, "y", _ALL), "y", op.output_dtype
     )
