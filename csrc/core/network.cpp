@@ -115,15 +115,7 @@ void run_chain(MatrixView<const T> x, const std::vector<ChainStep<T>>& steps, T 
       run_part_of_product(p, table, Range{0, p.m}, Range{0, p.n});
     });
   };
-  // Tiles are more than threads, and taken as threads come free; one thread takes them all.
-  auto run_all = [&](index_t) {
-    for (index_t t = 0; t < tiles; ++t) run_tile(t);
-  };
-  if (threads == 1) {
-    parallel_for(1, run_all);
-  } else {
-    parallel_for(tiles, run_tile);
-  }
+  share_out(tiles, work * static_cast<double>(x.rows), run_tile);
   if (stop.stopped()) throw Interrupted();
 }
 

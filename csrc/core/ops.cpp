@@ -108,9 +108,11 @@ void grad_input(MatrixView<const T> grad_output, Weight<T> weight, MaskView mask
 template <class T>
 void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
                  MatrixView<T> out, Precision precision) {
-  Product<T> p = make_product<T>(out, x.rows, Epilogue::none, slope, precision);
-  set_a<T>(p, grad_output, true, mask);
-  set_b<T>(p, x, Layout::rows, nullptr);
+  Product<T> p = weight_gradient(grad_output, x, out);
+  p.a_mask = mask.data;
+  p.a_mask_stride = mask.row_stride;
+  p.slope = slope;
+  p.precision = precision;
   run_product(p, target());
 }
 

@@ -63,7 +63,7 @@ double multiply_adds(const Product<T>& p) {
          static_cast<double>(std::max<index_t>(p.k, 1));
 }
 
-// out = grad^T input, a chain over the rows in order, the gradient masked before.
+// out = grad^T input, a chain over the rows in order; a mask is for the caller to set.
 template <class T>
 Product<T> weight_gradient(MatrixView<const T> grad, MatrixView<const T> input, MatrixView<T> out) {
   Product<T> p{};

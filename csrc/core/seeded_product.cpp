@@ -19,19 +19,8 @@ constexpr double kNormalCost = 50, kSignCost = 5;
 // So few rows are faster without panels; and the depth between two looks at the interrupt flag.
 constexpr index_t kFewRows = 2, kDotDepth = 1 << 14;
 
-// tasks of run(task) on `threads`; one thread takes them all.
-template <class Run>
-void run_tasks(index_t threads, index_t tasks, Run& run) {
-  // Tasks are more than threads, and taken as threads come free.
-  if (threads > 1) return parallel_for(tasks, run);
-  auto run_all = [&](index_t) {
-    for (index_t t = 0; t < tasks; ++t) run(t);
-  };
-  parallel_for(1, run_all);
-}
-
 template <class T>
-void run_dots(const KernelTable<T>& table, index_t threads, Layout layout, const SeededBlock& from,
+void run_dots(const KernelTable<T>& table, double work, Layout layout, const SeededBlock& from,
               MatrixView<const T> x, MatrixView<T> out, StopFlag& stop) {
   auto run_unit = [&](index_t unit) {
     const Range cols{unit * kUnit, std::min(out.cols, (unit + 1) * kUnit)};
@@ -43,7 +32,7 @@ void run_dots(const KernelTable<T>& table, index_t threads, Layout layout, const
       }
     }
   };
-  run_tasks(threads, (out.cols + kUnit - 1) / kUnit, run_unit);
+  share_out((out.cols + kUnit - 1) / kUnit, work, run_unit);
 }
 
 }  // namespace
@@ -57,9 +46,9 @@ bool seeded_product(Ensemble ensemble, const SeededBlock& from, MatrixView<const
   const bool normal = ensemble == Ensemble::gaussian;
   const auto fill = normal ? table.gaussian_panels : table.rademacher_panels;
   const Layout layout = adjoint ? Layout::rows : Layout::columns;
-  const double cost = static_cast<double>(x.rows) + (normal ? kNormalCost : kSignCost);
-  const index_t threads =
-      threads_for(cost * static_cast<double>(x.cols) * static_cast<double>(out.cols));
+  const double work = (static_cast<double>(x.rows) + (normal ? kNormalCost : kSignCost)) *
+                      static_cast<double>(x.cols) * static_cast<double>(out.cols);
+  const index_t threads = threads_for(work);
   const index_t most = kTileBytes / static_cast<index_t>(sizeof(T)) / kDepth;
   const index_t share = ((out.cols + threads - 1) / threads + kUnit - 1) / kUnit * kUnit;
   const index_t width = std::min(most, share), tiles = (out.cols + width - 1) / width;
@@ -89,9 +78,9 @@ bool seeded_product(Ensemble ensemble, const SeededBlock& from, MatrixView<const
     } while (k < x.cols && !stop.poll());
   };
   if (!normal && x.rows <= kFewRows && x.cols > 0) {
-    run_dots(table, threads, layout, from, x, out, stop);
+    run_dots(table, work, layout, from, x, out, stop);
   } else {
-    run_tasks(threads, tiles, run_tile);
+    share_out(tiles, work, run_tile);
   }
   if (stop.stopped()) throw Interrupted();
   return true;
