@@ -12,8 +12,6 @@ namespace {
 
 // Fewer rows than this, on plain weights, go to dot_rows.
 constexpr index_t kSmallBatch = 16;
-// Elements that an update moves per multiply-add's worth of time, to share the threads' threshold.
-constexpr double kUpdateCost = 4;
 
 std::atomic<bool> batch_invariant{false};
 
@@ -58,16 +56,6 @@ void set_b(Product<T>& p, MatrixView<const T> b, Layout layout, const T* panels)
   p.b = panels ? panels : b.data;
   p.b_stride = b.row_stride;
   p.b_layout = panels ? Layout::panels : layout;
-}
-
-template <class Update>
-void run_update(index_t size, Update update) {
-  const int parts = threads_for(kUpdateCost * static_cast<double>(size));
-  auto run_part = [&](index_t part) {
-    const Range range{part_begin(size, part, parts, 64), part_begin(size, part + 1, parts, 64)};
-    if (range.begin < range.end) update(range);
-  };
-  parallel_for(parts, run_part);
 }
 
 }  // namespace
@@ -117,23 +105,6 @@ void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskVie
 }
 
 template <class T>
-void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
-                 const AdamCoefficients& coefficients) {
-  const KernelTable<T>& table = kernels<T>(target());
-  run_update(size, [&](Range range) {
-    table.adam_update(weight, grad, first_moment, second_moment, range, coefficients);
-  });
-}
-
-template <class T>
-void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay) {
-  const KernelTable<T>& table = kernels<T>(target());
-  run_update(size, [&](Range range) {
-    table.sgd_update(weight, grad, range, learning_rate, weight_decay);
-  });
-}
-
-template <class T>
 double measure_peak(double seconds) {
   using Clock = std::chrono::steady_clock;
   const KernelTable<T>& table = kernels<T>(target());
@@ -165,8 +136,6 @@ double measure_peak(double seconds) {
                               Precision);                                                        \
   template void grad_weight<T>(MatrixView<const T>, MatrixView<const T>, MaskView, T,            \
                                MatrixView<T>, Precision);                                        \
-  template void adam_update<T>(T*, const T*, T*, T*, index_t, const AdamCoefficients&);          \
-  template void sgd_update<T>(T*, const T*, index_t, T, T);                                      \
   template double measure_peak<T>(double);
 HF_INSTANTIATE(float)
 HF_INSTANTIATE(double)

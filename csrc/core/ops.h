@@ -39,13 +39,6 @@ template <class T>
 void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
                  MatrixView<T> out, Precision precision);
 
-template <class T>
-void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
-                 const AdamCoefficients& coefficients);
-
-template <class T>
-void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay);
-
 // Floating-point operations a second that all threads together reach on multiply-adds in registers.
 template <class T>
 double measure_peak(double seconds);
