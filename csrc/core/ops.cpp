@@ -12,6 +12,8 @@ namespace {
 
 // Fewer rows than this, on plain weights, go to dot_rows.
 constexpr index_t kSmallBatch = 16;
+// Elements of a weight that dot_rows reads between two looks at the stop flag.
+constexpr index_t kReadAtOnce = 1 << 20;
 
 std::atomic<bool> batch_invariant{false};
 
@@ -20,11 +22,18 @@ void run_dot_rows(const Product<T>& p, const Target& target) {
   if (p.m == 0 || p.n == 0) return;
   const KernelTable<T>& table = kernels<T>(target);
   const int parts = threads_for(multiply_adds(p));
+  const index_t at_once = std::max<index_t>(1, kReadAtOnce / std::max<index_t>(1, p.k) / 16) * 16;
+  StopFlag stop;
   auto run_part = [&](index_t part) {
-    const Range cols{part_begin(p.n, part, parts, 16), part_begin(p.n, part + 1, parts, 16)};
-    if (cols.begin < cols.end) table.dot_rows(p, cols);
+    const index_t begin = part_begin(p.n, part, parts, 16);
+    const index_t end = part_begin(p.n, part + 1, parts, 16);
+    for (index_t j = begin; j < end; j += at_once) {
+      if (j > begin && stop.poll()) return;
+      table.dot_rows(p, Range{j, std::min(end, j + at_once)});
+    }
   };
   parallel_for(parts, run_part);
+  if (stop.stopped()) throw Interrupted();
 }
 
 template <class T>

@@ -3,15 +3,10 @@
 // Shapes have been checked by the bindings. Each op may throw std::bad_alloc or Interrupted.
 #pragma once
 
-#include <stdexcept>
-
 #include "core/packed_weight.h"
 #include "core/views.h"
 
 namespace homfast {
-
-// The interrupt check of parallel.h said to give up; results are incomplete.
-struct Interrupted : std::exception {};
 
 // A weight (out_features, in_features): where it lies and, for networks and operators, its packing.
 template <class T>
