@@ -17,12 +17,15 @@ weight = np.ones((64, 1024), np.float32)
 out = np.zeros((rows, 64), np.float32)
 grad = np.broadcast_to(np.ones(64, np.float32), (rows, 64))
 net = homfast.ReLUNetwork([weight, np.ones((1, 64), np.float32)], backend="native")
+wide = np.broadcast_to(np.ones(16384, np.float32), (rows // 3, 16384))
+few = np.ones((4, 16384), np.float32)
 
 calls = {{
     "linear": lambda: homfast.linear(x, weight, out=out, backend="native"),
     "plain": lambda: homfast.linear(x, weight),
     "backward": lambda: homfast.linear_relu_backward(grad, x, None, None, backend="native"),
     "network": lambda: net(x),
+    "few rows": lambda: homfast.linear(few, wide),
 }}
 for name, call in calls.items():
     sent = []

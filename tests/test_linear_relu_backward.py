@@ -51,9 +51,14 @@ def test_linear_layer_has_no_mask(engine, dtype, rng):
             assert_same_bits(gradient, other, f"{engine} {dtype} {shape} all active")
 
 
-def test_large_within_bound(engine, rng):
-    grad, x, weight, mask = problem(rng, "normal", 1100, 257, 130, np.dtype(np.float32))
-    check(engine, grad, x, weight, mask, 0.0, f"{engine} float32 (1100, 257, 130)")
+@pytest.mark.parametrize(
+    "shape",
+    [(1100, 257, 130), (3, 1100, 1000), (1050, 1040, 33)],
+    ids=["blocks", "gradient in pieces", "scales in pieces"],
+)
+def test_large_within_bound(engine, rng, shape):
+    grad, x, weight, mask = problem(rng, "normal", *shape, np.dtype(np.float32))
+    check(engine, grad, x, weight, mask, 0.0, f"{engine} float32 {shape}")
 
 
 @pytest.mark.parametrize("columns", [*range(1, 35), 63, 64, 65, 129])

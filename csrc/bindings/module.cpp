@@ -126,17 +126,16 @@ void bind_updates(py::module_& m) {
   m.def(
       "adam_update",
       [](const py::array& weight, const py::array& grad, const py::array& first_moment,
-         const py::array& second_moment, const std::array<double, 7>& c) {
+         const py::array& second_moment, const std::vector<double>& coefficients) {
+        const Optimizer optimizer = optimizer_of(coefficients, 0.0, 0.0);
+        check(optimizer.adam, "coefficients: wanted seven");
         for_dtype(weight, [&](auto zero) {
           using T = decltype(zero);
-          const index_t size = weight.size();
-          T* const w = elements<T>(weight, size, "weight", true);
-          const T* const g = elements<T>(grad, size, "grad", false);
-          T* const first = elements<T>(first_moment, size, "first_moment", true);
-          T* const second = elements<T>(second_moment, size, "second_moment", true);
-          const AdamCoefficients coefficients{c[0], c[1], c[2], c[3], c[4], c[5], c[6]};
+          auto layer = trained_layer<T>(elements<T>(weight, weight.size(), "weight", true),
+                                        weight.size(), &first_moment, &second_moment);
+          layer.gradient = elements<T>(grad, layer.size, "grad", false);
           const py::gil_scoped_release release;
-          homfast::adam_update<T>(w, g, first, second, size, coefficients);
+          update<T>({layer}, optimizer);
         });
       },
       py::arg("weight").noconvert(), py::arg("grad").noconvert(),
@@ -147,12 +146,11 @@ void bind_updates(py::module_& m) {
       [](const py::array& weight, const py::array& grad, double learning_rate, double weight_decay) {
         for_dtype(weight, [&](auto zero) {
           using T = decltype(zero);
-          const index_t size = weight.size();
-          T* const w = elements<T>(weight, size, "weight", true);
-          const T* const g = elements<T>(grad, size, "grad", false);
+          auto layer = trained_layer<T>(elements<T>(weight, weight.size(), "weight", true),
+                                        weight.size(), nullptr, nullptr);
+          layer.gradient = elements<T>(grad, layer.size, "grad", false);
           const py::gil_scoped_release release;
-          homfast::sgd_update<T>(w, g, size, static_cast<T>(learning_rate),
-                                 static_cast<T>(weight_decay));
+          update<T>({layer}, optimizer_of({}, learning_rate, weight_decay));
         });
       },
       py::arg("weight").noconvert(), py::arg("grad").noconvert(), py::arg("learning_rate"),

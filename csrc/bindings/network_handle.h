@@ -6,7 +6,7 @@
 
 #include "bindings/plain_array.h"
 #include "bindings/weight_handle.h"
-#include "core/network.h"
+#include "core/passes.h"
 
 namespace homfast {
 
@@ -17,6 +17,7 @@ class NetworkHandle {
       : layers_(std::move(layers)), slope_(negative_slope) {
     for (const py::object& layer : layers_) weights_.push_back(layer.cast<const WeightHandle*>());
     check(!weights_.empty(), "layers: wanted at least one");
+    holds<float>() ? check_chain<float>() : check_chain<double>();
   }
 
   double slope() const { return slope_; }
@@ -48,99 +49,77 @@ class NetworkHandle {
   // Lists of masks and of arrays for the hidden layers' outputs are empty or one entry a hidden layer.
   void forward(const py::array& x, const std::vector<py::array>& masks,
                const std::vector<py::array>& hidden, const py::array& out) const {
-    run(x, masks, hidden, out, Epilogue::relu);
+    for_dtype(x, [&](auto zero) {
+      using T = decltype(zero);
+      const auto weights = get<T>();
+      const auto rows = matrix<const T>(x, "x");
+      const auto target = matrix<T>(out, "out");
+      check_ends<T>(rows, weights.front().view.cols, target, weights.back().view.rows);
+      Trace<T> trace{rows, {}, {}};
+      if (!masks.empty()) trace.masks = mask_views(masks, rows.rows, weights, true);
+      check(hidden.empty() || hidden.size() + 1 == weights.size(), "hidden: wanted one a hidden layer");
+      for (std::size_t i = 0; i < hidden.size(); ++i) {
+        trace.hidden.push_back(matrix<T>(hidden[i], "hidden"));
+        check(trace.hidden[i].rows == rows.rows && trace.hidden[i].cols == weights[i].view.rows,
+              "hidden: shape does not match");
+      }
+      const py::gil_scoped_release release;
+      run_forward<T>(weights, static_cast<T>(slope_), trace, target);
+    });
   }
+
   void forward_masked(const py::array& v, const std::vector<py::array>& masks,
                       const py::array& out) const {
-    check(masks.size() + 1 == weights_.size(), "masks: wanted one for each hidden layer");
-    run(v, masks, {}, out, Epilogue::masked);
+    for_dtype(v, [&](auto zero) {
+      using T = decltype(zero);
+      const auto weights = get<T>();
+      const auto rows = matrix<const T>(v, "v");
+      const auto target = matrix<T>(out, "out");
+      check_ends<T>(rows, weights.front().view.cols, target, weights.back().view.rows);
+      const auto bits = mask_views(masks, rows.rows, weights, false);
+      const py::gil_scoped_release release;
+      run_tangent<T>(weights, static_cast<T>(slope_), bits, rows, target);
+    });
   }
 
   void adjoint(const py::array& u, const std::vector<py::array>& masks, const py::array& out) const {
-    check(masks.size() + 1 == weights_.size(), "masks: wanted one for each hidden layer");
     for_dtype(u, [&](auto zero) {
       using T = decltype(zero);
+      const auto weights = get<T>();
       const auto rows = matrix<const T>(u, "u");
       const auto target = matrix<T>(out, "out");
-      std::vector<ChainStep<T>> steps(weights_.size());
-      std::vector<Weight<T>> weights = get<T>();
-      for (std::size_t i = 0; i < steps.size(); ++i) {
-        const std::size_t layer = steps.size() - 1 - i;
-        const auto& view = weights[layer].view;
-        steps[i] = {nullptr, view.rows, view.cols, Epilogue::none, {}, {}, {}};
-        if (i > 0) steps[i].a_mask = mask_view(masks[layer], rows.rows, view.rows, false);
-      }
-      check_ends(rows, steps, target);
+      check_ends<T>(rows, weights.back().view.rows, target, weights.front().view.cols);
+      const Trace<T> trace{{}, {}, mask_views(masks, rows.rows, weights, false)};
       const py::gil_scoped_release release;
-      const Target& here = target_in_use();
-      for (std::size_t i = 0; i < steps.size(); ++i) {
-        PackedWeight<T>& packed = *weights[steps.size() - 1 - i].packed;
-        steps[i].panels = packed.backward_panels(here);
-        steps[i].precision = packed.precision();
-      }
-      run_chain<T>(rows, steps, static_cast<T>(slope_), target, here);
+      run_backward<T>(weights, static_cast<T>(slope_), trace, rows, {}, target, {});
     });
   }
 
  private:
-  static const Target& target_in_use() { return homfast::target(); }
-
   template <class T>
-  static std::vector<ChainStep<T>> forward_steps(const std::vector<Weight<T>>& weights,
-                                                 Epilogue epilogue) {
-    std::vector<ChainStep<T>> steps(weights.size());
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      const auto& view = weights[i].view;
-      check(i == 0 || view.cols == weights[i - 1].view.rows, "layers: widths do not chain");
-      const bool last = i + 1 == steps.size();
-      steps[i] = {nullptr, view.cols, view.rows, last ? Epilogue::none : epilogue, {}, {}, {}};
+  void check_chain() const {
+    const auto weights = get<T>();
+    for (std::size_t i = 1; i < weights.size(); ++i) {
+      check(weights[i].view.cols == weights[i - 1].view.rows, "layers: widths do not chain");
     }
-    return steps;
   }
 
   template <class T>
-  static void check_ends(const MatrixView<const T>& x, const std::vector<ChainStep<T>>& steps,
-                         const MatrixView<T>& out) {
-    check(x.cols == steps.front().in_features, "x: in_features do not match the first layer");
-    check(out.rows == x.rows && out.cols == steps.back().out_features, "out: shape does not match");
+  static void check_ends(const MatrixView<const T>& rows, index_t in_features,
+                         const MatrixView<T>& out, index_t out_features) {
+    check(rows.cols == in_features, "features do not match the layer that they enter");
+    check(out.rows == rows.rows && out.cols == out_features, "out: shape does not match");
   }
 
   template <class T>
-  void run_forward(const MatrixView<const T>& x, const std::vector<Weight<T>>& weights,
-                   std::vector<ChainStep<T>>& steps, const MatrixView<T>& out) const {
-    const py::gil_scoped_release release;
-    const Target& here = target_in_use();
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      steps[i].panels = weights[i].packed->forward_panels(here);
-      steps[i].precision = weights[i].packed->precision();
+  static std::vector<MaskView> mask_views(const std::vector<py::array>& masks, index_t rows,
+                                          const std::vector<Weight<T>>& weights, bool writes) {
+    check(masks.size() + 1 == weights.size(), "masks: wanted one a hidden layer");
+    std::vector<MaskView> views;
+    for (std::size_t i = 0; i < masks.size(); ++i) {
+      views.push_back(mask_view(masks[i], rows, weights[i].view.rows, writes));
     }
-    run_chain<T>(x, steps, static_cast<T>(slope_), out, here);
-  }
-
-  void run(const py::array& x, const std::vector<py::array>& masks,
-           const std::vector<py::array>& hidden, const py::array& out, Epilogue epilogue) const {
-    for_dtype(x, [&](auto zero) {
-      using T = decltype(zero);
-      const auto rows = matrix<const T>(x, "x");
-      const auto target = matrix<T>(out, "out");
-      const auto weights = get<T>();
-      auto steps = forward_steps<T>(weights, epilogue);
-      check(masks.empty() || masks.size() + 1 == steps.size(), "masks: wanted one a hidden layer");
-      check(hidden.empty() || hidden.size() + 1 == steps.size(), "hidden: wanted one a hidden layer");
-      for (std::size_t i = 0; i + 1 < steps.size(); ++i) {
-        const index_t width = steps[i].out_features;
-        if (!masks.empty()) {
-          steps[i].mask = mask_view(masks[i], rows.rows, width, epilogue == Epilogue::relu);
-        }
-        if (!hidden.empty()) {
-          steps[i].keep = matrix<T>(hidden[i], "hidden");
-          check(steps[i].keep.rows == rows.rows && steps[i].keep.cols == width,
-                "hidden: shape does not match");
-        }
-      }
-      check_ends<T>(rows, steps, target);
-      run_forward<T>(rows, weights, steps, target);
-    });
+    return views;
   }
 
   template <class T>
@@ -148,11 +127,14 @@ class NetworkHandle {
     MatrixView<const T> rows;
     if (!holds<T>() || !input.rows<T>(rows)) return py::none();
     const auto weights = get<T>();
-    auto steps = forward_steps<T>(weights, Epilogue::relu);
-    if (rows.cols != steps.front().in_features) return py::none();
-    const index_t width = steps.back().out_features;
+    if (rows.cols != weights.front().view.cols) return py::none();
+    const index_t width = weights.back().view.rows;
     py::array out = new_like<T>(input, width);
-    run_forward<T>(rows, weights, steps, {static_cast<T*>(out.mutable_data()), rows.rows, width, width});
+    const MatrixView<T> target{static_cast<T*>(out.mutable_data()), rows.rows, width, width};
+    {
+      const py::gil_scoped_release release;
+      run_forward<T>(weights, static_cast<T>(slope_), {rows, {}, {}}, target);
+    }
     return std::move(out);
   }
 

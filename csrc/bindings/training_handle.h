@@ -12,6 +12,21 @@
 
 namespace homfast {
 
+// Plain gradient descent without coefficients, of which Adam has seven.
+inline Optimizer optimizer_of(const std::vector<double>& c, double learning_rate,
+                              double weight_decay) {
+  if (c.empty()) return {false, {}, learning_rate, weight_decay};
+  check(c.size() == 7, "coefficients: wanted seven");
+  return {true, {c[0], c[1], c[2], c[3], c[4], c[5], c[6]}, learning_rate, weight_decay};
+}
+
+// The arrays of one layer but for its gradient; moments are given for Adam.
+template <class T>
+Trained<T> trained_layer(T* weight, index_t size, const py::array* first, const py::array* second) {
+  return {weight, first ? elements<T>(*first, size, "first_moment", true) : nullptr,
+          second ? elements<T>(*second, size, "second_moment", true) : nullptr, nullptr, size};
+}
+
 // Memory of a trace that is gone, for the next one of the same network: a training loop makes one a
 // step, and fresh pages cost more than what is written to them.
 template <class T>
@@ -148,24 +163,20 @@ class TrainingHandle {
       check(rows.cols == weights.front().view.cols, "x: in_features do not match the first layer");
       check(wanted.rows == rows.rows && wanted.cols == weights.back().view.rows,
             "target: shape does not match");
-      check(adam.empty() || (adam.size() == 7 && first.size() == weights.size() &&
-                             second.size() == weights.size()),
+      const Optimizer optimizer = optimizer_of(adam, learning_rate, weight_decay);
+      check(!optimizer.adam || (first.size() == weights.size() && second.size() == weights.size()),
             "moments: wanted one a layer");
       std::vector<Trained<T>> trained;
       for (std::size_t i = 0; i < weights.size(); ++i) {
         const index_t size = weights[i].view.rows * weights[i].view.cols;
-        T* const one = adam.empty() ? nullptr : elements<T>(first[i], size, "first_moment", true);
-        T* const two = adam.empty() ? nullptr : elements<T>(second[i], size, "second_moment", true);
-        trained.push_back({network.writable_weight<T>(i), one, two});
-      }
-      Optimizer optimizer{!adam.empty(), {}, learning_rate, weight_decay};
-      if (optimizer.adam) {
-        optimizer.coefficients = {adam[0], adam[1], adam[2], adam[3], adam[4], adam[5], adam[6]};
+        trained.push_back(trained_layer<T>(network.writable_weight<T>(i), size,
+                                           optimizer.adam ? &first[i] : nullptr,
+                                           optimizer.adam ? &second[i] : nullptr));
       }
       const py::gil_scoped_release release;
       const std::lock_guard<std::mutex> lock(step_mutex_);
       loss = homfast::fit_step<T>(weights, static_cast<T>(network.slope()), rows, wanted, optimizer,
-                                  trained, std::get<StepMemory<T>>(step_memory_));
+                                  std::move(trained), std::get<StepMemory<T>>(step_memory_));
     });
     return loss;
   }

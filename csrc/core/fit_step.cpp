@@ -12,10 +12,8 @@ namespace {
 // Elements of the residual whose squares are summed apart: fixed, so that the loss does not know the
 // number of threads.
 constexpr index_t kLossChunk = 4096;
-// Multiply-adds in whose time an element of a residual, or of an update, passes.
-constexpr double kResidualCost = 8, kUpdateCost = 16;
-// Elements of a weight updated at a time.
-constexpr index_t kUpdateChunk = 16384;
+// Multiply-adds in whose time an element of a residual passes.
+constexpr double kResidualCost = 8;
 
 // residual = scale (residual - target); the sum of the squares before scaling.
 template <class T>
@@ -40,44 +38,12 @@ double square_residual(MatrixView<T> residual, MatrixView<const T> target, T sca
   return total;
 }
 
-template <class T>
-void update(const std::vector<Weight<T>>& weights, const std::vector<MatrixView<T>>& gradients,
-            const Optimizer& optimizer, const std::vector<Trained<T>>& trained,
-            const KernelTable<T>& table) {
-  struct Part {
-    std::size_t layer;
-    Range range;
-  };
-  std::vector<Part> parts;
-  double elements = 0;
-  for (std::size_t layer = 0; layer < weights.size(); ++layer) {
-    const index_t size = gradients[layer].rows * gradients[layer].cols;
-    elements += static_cast<double>(size);
-    for (index_t begin = 0; begin < size; begin += kUpdateChunk) {
-      parts.push_back({layer, {begin, std::min(size, begin + kUpdateChunk)}});
-    }
-  }
-  auto update_part = [&](index_t index) {
-    const Part& part = parts[static_cast<std::size_t>(index)];
-    const Trained<T>& layer = trained[part.layer];
-    const T* const gradient = gradients[part.layer].data;
-    if (optimizer.adam) {
-      table.adam_update(layer.weight, gradient, layer.first_moment, layer.second_moment, part.range,
-                        optimizer.coefficients);
-    } else {
-      table.sgd_update(layer.weight, gradient, part.range, static_cast<T>(optimizer.learning_rate),
-                       static_cast<T>(optimizer.weight_decay));
-    }
-  };
-  share_out(static_cast<index_t>(parts.size()), kUpdateCost * elements, update_part);
-}
-
 }  // namespace
 
 template <class T>
 double fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const T> x,
                 MatrixView<const T> target, const Optimizer& optimizer,
-                const std::vector<Trained<T>>& trained, StepMemory<T>& memory) {
+                std::vector<Trained<T>> trained, StepMemory<T>& memory) {
   const KernelTable<T>& table = kernels<T>(homfast::target());
   memory.trace.reserve(weights, x.rows, false, 2);
   const Trace<T> trace = memory.trace.trace(x);
@@ -92,8 +58,9 @@ double fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const
     return view;
   };
   std::vector<MatrixView<T>> gradients;
-  for (const Weight<T>& weight : weights) {
-    gradients.push_back(take(weight.view.rows, weight.view.cols));
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    gradients.push_back(take(weights[i].view.rows, weights[i].view.cols));
+    trained[i].gradient = gradients[i].data;
   }
   const MatrixView<T> residual = take(x.rows, out_features);
 
@@ -105,7 +72,7 @@ double fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const
   run_backward<T>(weights, slope, trace,
                   {residual.data, residual.rows, residual.cols, residual.row_stride},
                   memory.trace.hidden(1), {}, gradients);
-  update<T>(weights, gradients, optimizer, trained, table);
+  update<T>(trained, optimizer);
   for (const Weight<T>& weight : weights) weight.packed->refresh();
   return loss;
 }
@@ -113,7 +80,7 @@ double fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const
 #define HF_INSTANTIATE(T)                                                                    \
   template double fit_step<T>(const std::vector<Weight<T>>&, T, MatrixView<const T>,         \
                               MatrixView<const T>, const Optimizer&,                         \
-                              const std::vector<Trained<T>>&, StepMemory<T>&);
+                              std::vector<Trained<T>>, StepMemory<T>&);
 HF_INSTANTIATE(float)
 HF_INSTANTIATE(double)
 #undef HF_INSTANTIATE

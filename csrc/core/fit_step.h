@@ -3,23 +3,10 @@
 
 #include <vector>
 
-#include "core/backward.h"
+#include "core/passes.h"
+#include "core/update.h"
 
 namespace homfast {
-
-// What is written to of one layer; moments only for Adam.
-template <class T>
-struct Trained {
-  T* weight;
-  T* first_moment;
-  T* second_moment;
-};
-
-struct Optimizer {
-  bool adam;
-  AdamCoefficients coefficients;  // of Adam
-  double learning_rate, weight_decay;  // of plain gradient descent
-};
 
 // Memory of a network's steps, kept from one to the next.
 template <class T>
@@ -29,10 +16,11 @@ struct StepMemory {
 };
 
 // The mean squared error of the batch before the step; if it is not finite, nothing is updated. The
-// packed weights are refreshed. Bits do not depend on the number of threads.
+// gradients of `trained` are set here, and the packed weights refreshed. Bits do not depend on the
+// number of threads.
 template <class T>
 double fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const T> x,
                 MatrixView<const T> target, const Optimizer& optimizer,
-                const std::vector<Trained<T>>& trained, StepMemory<T>& memory);
+                std::vector<Trained<T>> trained, StepMemory<T>& memory);
 
 }  // namespace homfast

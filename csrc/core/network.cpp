@@ -32,11 +32,6 @@ Scratch<T> reserve_scratch(index_t rows, index_t widest) {
   return {{memory, memory + rows * stride}, stride};
 }
 
-MaskView rows_from(MaskView mask, index_t first) {
-  if (mask.data) mask.data += first * mask.row_stride;
-  return mask;
-}
-
 // Rows first .. first + rows of the batch through all layers; run(product) computes one layer.
 template <class T, class Run>
 void run_rows(MatrixView<const T> x, const std::vector<ChainStep<T>>& steps, T slope,
@@ -51,22 +46,19 @@ void run_rows(MatrixView<const T> x, const std::vector<ChainStep<T>>& steps, T s
       target.data = keep.data + first * keep.row_stride;
       target.row_stride = keep.row_stride;
     }
-    const MaskView mask = rows_from(step.mask, first), a_mask = rows_from(step.a_mask, first);
     Product<T> p{};
     p.m = rows;
     p.n = step.out_features;
     p.k = step.in_features;
     p.a = input;
     p.a_stride = input_stride;
-    p.a_mask = a_mask.data;
-    p.a_mask_stride = a_mask.row_stride;
     p.b = step.panels;
     p.b_layout = Layout::panels;
     p.c = target.data;
     p.c_stride = target.row_stride;
     p.epilogue = step.epilogue;
-    p.mask = mask.data;
-    p.mask_stride = mask.row_stride;
+    p.mask = step.mask.data ? step.mask.data + first * step.mask.row_stride : nullptr;
+    p.mask_stride = step.mask.row_stride;
     p.slope = slope;
     p.precision = step.precision;
     run(p);

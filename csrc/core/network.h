@@ -7,14 +7,13 @@
 
 namespace homfast {
 
-// One layer of a chain of products: y = epilogue((a_mask applied to x) B), B in panels.
+// One layer of a chain of products: y = epilogue(x B), B in panels.
 template <class T>
 struct ChainStep {
   const T* panels;
   index_t in_features, out_features;
   Epilogue epilogue;
-  MaskView mask;     // of the epilogue, one row a sample; without data, none
-  MaskView a_mask;   // of the input
+  MaskView mask;       // of the epilogue, one row a sample; without data, none
   MatrixView<T> keep;  // where the output is kept, one row a sample; without data, in scratch
   Precision precision = Precision::highest;  // that the panels were packed for
 };

@@ -12,8 +12,8 @@ namespace {
 
 // Fewer rows than this, on plain weights, go to dot_rows.
 constexpr index_t kSmallBatch = 16;
-// Elements that an update moves per multiply-add's worth of time, to share the threads' threshold.
-constexpr double kUpdateCost = 4;
+// Elements of a weight that dot_rows reads between two looks at the stop flag.
+constexpr index_t kReadAtOnce = 1 << 20;
 
 std::atomic<bool> batch_invariant{false};
 
@@ -22,11 +22,18 @@ void run_dot_rows(const Product<T>& p, const Target& target) {
   if (p.m == 0 || p.n == 0) return;
   const KernelTable<T>& table = kernels<T>(target);
   const int parts = threads_for(multiply_adds(p));
+  const index_t at_once = std::max<index_t>(1, kReadAtOnce / std::max<index_t>(1, p.k) / 16) * 16;
+  StopFlag stop;
   auto run_part = [&](index_t part) {
-    const Range cols{part_begin(p.n, part, parts, 16), part_begin(p.n, part + 1, parts, 16)};
-    if (cols.begin < cols.end) table.dot_rows(p, cols);
+    const index_t begin = part_begin(p.n, part, parts, 16);
+    const index_t end = part_begin(p.n, part + 1, parts, 16);
+    for (index_t j = begin; j < end; j += at_once) {
+      if (j > begin && stop.poll()) return;
+      table.dot_rows(p, Range{j, std::min(end, j + at_once)});
+    }
   };
   parallel_for(parts, run_part);
+  if (stop.stopped()) throw Interrupted();
 }
 
 template <class T>
@@ -58,16 +65,6 @@ void set_b(Product<T>& p, MatrixView<const T> b, Layout layout, const T* panels)
   p.b = panels ? panels : b.data;
   p.b_stride = b.row_stride;
   p.b_layout = panels ? Layout::panels : layout;
-}
-
-template <class Update>
-void run_update(index_t size, Update update) {
-  const int parts = threads_for(kUpdateCost * static_cast<double>(size));
-  auto run_part = [&](index_t part) {
-    const Range range{part_begin(size, part, parts, 64), part_begin(size, part + 1, parts, 64)};
-    if (range.begin < range.end) update(range);
-  };
-  parallel_for(parts, run_part);
 }
 
 }  // namespace
@@ -117,23 +114,6 @@ void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskVie
 }
 
 template <class T>
-void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
-                 const AdamCoefficients& coefficients) {
-  const KernelTable<T>& table = kernels<T>(target());
-  run_update(size, [&](Range range) {
-    table.adam_update(weight, grad, first_moment, second_moment, range, coefficients);
-  });
-}
-
-template <class T>
-void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay) {
-  const KernelTable<T>& table = kernels<T>(target());
-  run_update(size, [&](Range range) {
-    table.sgd_update(weight, grad, range, learning_rate, weight_decay);
-  });
-}
-
-template <class T>
 double measure_peak(double seconds) {
   using Clock = std::chrono::steady_clock;
   const KernelTable<T>& table = kernels<T>(target());
@@ -165,8 +145,6 @@ double measure_peak(double seconds) {
                               Precision);                                                        \
   template void grad_weight<T>(MatrixView<const T>, MatrixView<const T>, MaskView, T,            \
                                MatrixView<T>, Precision);                                        \
-  template void adam_update<T>(T*, const T*, T*, T*, index_t, const AdamCoefficients&);          \
-  template void sgd_update<T>(T*, const T*, index_t, T, T);                                      \
   template double measure_peak<T>(double);
 HF_INSTANTIATE(float)
 HF_INSTANTIATE(double)

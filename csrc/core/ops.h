@@ -3,15 +3,10 @@
 // Shapes have been checked by the bindings. Each op may throw std::bad_alloc or Interrupted.
 #pragma once
 
-#include <stdexcept>
-
 #include "core/packed_weight.h"
 #include "core/views.h"
 
 namespace homfast {
-
-// The interrupt check of parallel.h said to give up; results are incomplete.
-struct Interrupted : std::exception {};
 
 // A weight (out_features, in_features): where it lies and, for networks and operators, its packing.
 template <class T>
@@ -38,13 +33,6 @@ void grad_input(MatrixView<const T> grad_output, Weight<T> weight, MaskView mask
 template <class T>
 void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
                  MatrixView<T> out, Precision precision);
-
-template <class T>
-void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
-                 const AdamCoefficients& coefficients);
-
-template <class T>
-void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay);
 
 // Floating-point operations a second that all threads together reach on multiply-adds in registers.
 template <class T>

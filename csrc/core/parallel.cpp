@@ -258,16 +258,16 @@ void parallel_for(index_t tasks, void (*run)(void*, index_t), void* context) {
 
 void set_interrupt_check(bool (*check)()) { interrupt_check.store(check); }
 
-StopFlag::StopFlag()
-    : next_check_((Clock::now() + kInterruptPeriod).time_since_epoch().count()),
-      owner_(static_cast<unsigned long>(pthread_self())) {}
+StopFlag::StopFlag() : owner_(static_cast<unsigned long>(pthread_self())) {}
 
 bool StopFlag::poll() {
   if (stopped()) return true;
   if (static_cast<unsigned long>(pthread_self()) != owner_) return false;
   const auto now = Clock::now();
   if (now.time_since_epoch().count() < next_check_) return false;
+  const bool first = next_check_ == 0;
   next_check_ = (now + kInterruptPeriod).time_since_epoch().count();
+  if (first) return false;
   bool (*const check)() = interrupt_check.load();
   if (check && check()) __atomic_store_n(&stopped_, true, __ATOMIC_RELAXED);
   return stopped();

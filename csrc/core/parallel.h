@@ -1,6 +1,8 @@
 // The only code that knows threads: a small pool, started at the first call that is worth it.
 #pragma once
 
+#include <exception>
+
 #include "core/views.h"
 
 namespace homfast {
@@ -42,17 +44,20 @@ void share_out(index_t tasks, double multiply_adds, Function& function) {
 // milliseconds: true means give up. Installed by the bindings, which ask the interpreter.
 void set_interrupt_check(bool (*check)());
 
+// The check said to give up; results are incomplete.
+struct Interrupted : std::exception {};
+
 // To be called by kernels through Product::stop. The context is a StopFlag of the call.
 class StopFlag {
  public:
   StopFlag();
-  bool poll();
+  bool poll();  // the first one only starts the clock
   static bool poll_context(void* flag) { return static_cast<StopFlag*>(flag)->poll(); }
   bool stopped() const { return __atomic_load_n(&stopped_, __ATOMIC_RELAXED); }
 
  private:
   bool stopped_ = false;
-  long long next_check_;
+  long long next_check_ = 0;
   unsigned long owner_;
 };
 

@@ -1,4 +1,4 @@
-// Entries of seeded matrices, made in parallel. All may throw std::bad_alloc or Interrupted (ops.h).
+// Entries of seeded matrices, made in parallel. All may throw std::bad_alloc or Interrupted (parallel.h).
 #pragma once
 
 #include "core/views.h"

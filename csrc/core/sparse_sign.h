@@ -19,7 +19,7 @@ class SparseSignMatrix {
   index_t n() const { return n_; }
 
   // out (batch, m) = x A^T, columns in ascending order; out (batch, n) = x A, in the order of the
-  // table. They may throw std::bad_alloc or Interrupted (ops.h).
+  // table. They may throw std::bad_alloc or Interrupted (parallel.h).
   template <class T>
   void forward(MatrixView<const T> x, MatrixView<T> out) const;
   template <class T>

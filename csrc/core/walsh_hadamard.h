@@ -1,5 +1,5 @@
 // Walsh-Hadamard transforms of rows, and the operator R H D made of them. All may throw std::bad_alloc or
-// Interrupted (ops.h).
+// Interrupted (parallel.h).
 #pragma once
 
 #include "core/views.h"

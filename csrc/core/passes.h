@@ -1,4 +1,4 @@
-// Passes over whole networks that keep what a backward pass needs, and the backward pass.
+// The passes through a network's layers: forward, along a tangent, and back.
 #pragma once
 
 #include <vector>
@@ -12,8 +12,8 @@ namespace homfast {
 template <class T>
 struct Trace {
   MatrixView<const T> x;
-  std::vector<MatrixView<T>> hidden;  // one a hidden layer, as the masks
-  std::vector<MaskView> masks;
+  std::vector<MatrixView<T>> hidden;  // one a hidden layer, or empty: not kept
+  std::vector<MaskView> masks;        // likewise
 };
 
 // Room for the hidden layers' outputs, `copies` times, and their masks, for so many rows.
@@ -36,8 +36,7 @@ class TraceMemory {
   std::vector<MaskView> masks_;
 };
 
-// out = the network at trace.x; the masks of the trace are written, and the hidden outputs if it has
-// room for them.
+// out = the network at trace.x; what the trace has room for is kept.
 template <class T>
 void run_forward(const std::vector<Weight<T>>& weights, T slope, const Trace<T>& trace,
                  MatrixView<T> out);
@@ -47,8 +46,9 @@ template <class T>
 void run_tangent(const std::vector<Weight<T>>& weights, T slope, const std::vector<MaskView>& masks,
                  MatrixView<const T> v, MatrixView<T> out);
 
-// Gradients from that at the output. `masked` has room for the gradients at the hidden layers;
-// grad_input without data, or an empty list of grad_weights, is not computed.
+// Gradients from that at the output; grad_input without data, or an empty list of grad_weights, is not
+// computed. The weights' need of the trace what it kept, and in `masked` room for the gradients at the
+// hidden layers; without them the masks are all that is read, and `masked` may be empty.
 template <class T>
 void run_backward(const std::vector<Weight<T>>& weights, T slope, const Trace<T>& trace,
                   MatrixView<const T> grad_output, const std::vector<MatrixView<T>>& masked,

@@ -1,4 +1,4 @@
-#include "core/backward.h"
+#include "core/passes.h"
 
 #include <algorithm>
 #include <cstring>
@@ -80,7 +80,7 @@ std::vector<ChainStep<T>> forward_steps(const std::vector<Weight<T>>& weights, E
     const auto& view = weights[i].view;
     const bool last = i + 1 == steps.size();
     steps[i] = {weights[i].packed->forward_panels(here), view.cols, view.rows,
-                last ? Epilogue::none : epilogue, last ? MaskView{} : masks[i], {}, {},
+                last ? Epilogue::none : epilogue, last || masks.empty() ? MaskView{} : masks[i], {},
                 weights[i].packed->precision()};
   }
   return steps;
@@ -159,13 +159,14 @@ void run_backward(const std::vector<Weight<T>>& weights, T slope, const Trace<T>
   for (std::size_t layer = layers - 1; layer > 0; --layer) {
     const auto& view = weights[layer].view;
     steps.push_back({weights[layer].packed->backward_panels(here), view.rows, view.cols,
-                     Epilogue::masked, trace.masks[layer - 1], {}, masked[layer - 1],
+                     Epilogue::masked, trace.masks[layer - 1],
+                     masked.empty() ? MatrixView<T>{} : masked[layer - 1],
                      weights[layer].packed->precision()});
   }
   if (grad_input.data) {
     const auto& view = weights.front().view;
     steps.push_back({weights.front().packed->backward_panels(here), view.rows, view.cols,
-                     Epilogue::none, {}, {}, {}, weights.front().packed->precision()});
+                     Epilogue::none, {}, {}, weights.front().packed->precision()});
   }
   if (!steps.empty()) {
     run_chain<T>(grad_output, steps, slope, grad_input.data ? grad_input : masked.front(), here);
