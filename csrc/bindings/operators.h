@@ -138,7 +138,7 @@ inline std::unique_ptr<SparseSignMatrix> make_sparse_sign(const py::array& rows,
 }
 
 inline void sparse_sign_product(const SparseSignMatrix& op, const py::array& x, bool adjoint,
-                                const py::array& out) {
+                                const py::array& out, bool accumulate) {
   for_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     const auto from = matrix<const T>(x, "x");
@@ -146,7 +146,7 @@ inline void sparse_sign_product(const SparseSignMatrix& op, const py::array& x, 
     check(from.cols == (adjoint ? op.m() : op.n()), "x: columns do not match");
     check(to.rows == from.rows && to.cols == (adjoint ? op.n() : op.m()), "out: shape does not match");
     const py::gil_scoped_release release;
-    adjoint ? op.adjoint<T>(from, to) : op.forward<T>(from, to);
+    adjoint ? op.adjoint<T>(from, accumulate, to) : op.forward<T>(from, accumulate, to);
   });
 }
 
@@ -155,7 +155,7 @@ inline void bind_sparse_sign(py::module_& m) {
       .def(py::init(&make_sparse_sign), py::arg("rows").noconvert(), py::arg("signs").noconvert(),
            py::arg("m"))
       .def("product", &sparse_sign_product, py::arg("x").noconvert(), py::arg("adjoint"),
-           py::arg("out").noconvert());
+           py::arg("out").noconvert(), py::arg("accumulate") = false);
 }
 
 inline void bind_operators(py::module_& m) {

@@ -9,16 +9,14 @@ from homfast._backends.reference import (  # noqa: F401
     convolve,
     cosine,
     fourier,
-    hadamard_signs,
     inverse_cosine,
     inverse_fourier,
     row_permutation,
     sparse_sign_columns,
 )
-from homfast._backends.sparse_sign import SparseColumns
-from homfast._backends.streams import RADEMACHER, stream_word
 
 name = "native"
+fast_signs = True
 
 try:
     import homfast._native as _native
@@ -57,24 +55,8 @@ else:
     pack_sparse_sign = _native.PackedSparseSign
 
 
-def rademacher_entries(seed, rows, columns, dtype):
-    out = np.empty((len(rows), len(columns)), dtype)
-    rademacher_block(seed, stream_word(RADEMACHER), rows.start, columns.start, out)
-    return out
-
-
-class pack_sparse(SparseColumns):
-    """Columns whose products from +0 are compiled; a sum that goes on is NumPy's."""
-
-    def __init__(self, rows, signs, m):
-        super().__init__(rows, signs, m)
-        self._packed = _native.PackedSparseSign(rows, signs, m)
-
-    def forward(self, x, out):
-        self._packed.product(x, False, out)
-
-    def adjoint(self, y, out):
-        self._packed.product(y, True, out)
+def gaussian_gram(seed, stream, row, m, scale, x, out):
+    return False
 
 
 def is_available():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from homfast import _arrays, _backends
@@ -65,19 +63,6 @@ class Gaussian(SeededMatrix):
     """
 
     dtypes = (*_arrays.FLOATS, *_arrays.COMPLEX)
-
-    def __init__(
-        self,
-        m: int,
-        n: int,
-        *,
-        seed: int = 0,
-        dtype: Any = np.float32,
-        normalize: bool = True,
-        store: bool | str = "auto",
-        real_input: bool = False,
-    ):
-        super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize, store=store)
 
     def _block(self, rows: range, columns: range) -> np.ndarray:
         return normal.gaussian_block(self.seed, rows, columns, self.dtype)

@@ -32,9 +32,9 @@ class Rademacher(SeededMatrix):
     Notes
     -----
     An entry is a pure function of (seed, row, column), one bit of a counter;
-    `homfast._backends.signs` specifies it. Unscaled rows and columns of one seed agree whatever m
-    and n. Achlioptas, J. Comput. Syst. Sci. 66, 2003; Baraniuk, Davenport, DeVore, Wakin, Constr.
-    Approx. 28, 2008.
+    `homfast._backends.rademacher` specifies it. Unscaled rows and columns of one seed agree
+    whatever m and n. Achlioptas, J. Comput. Syst. Sci. 66, 2003; Baraniuk, Davenport, DeVore,
+    Wakin, Constr. Approx. 28, 2008.
 
     Examples
     --------
@@ -46,8 +46,10 @@ class Rademacher(SeededMatrix):
     entry_bits = 1
 
     def _block(self, rows: range, columns: range) -> np.ndarray:
-        backend = _backends.automatic()
-        return backend.rademacher_entries(self.seed, rows, columns, self.dtype)
+        out = np.empty((len(rows), len(columns)), self.dtype)
+        stream = stream_word(RADEMACHER)
+        _backends.automatic().rademacher_block(self.seed, stream, rows.start, columns.start, out)
+        return out
 
     def _seeded_product(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> bool:
         stream = stream_word(RADEMACHER)

@@ -33,6 +33,7 @@ class SeededMatrix(SeededOperator):
         dtype: Any = np.float32,
         normalize: bool = True,
         store: bool | str = "auto",
+        real_input: bool = False,
     ):
         super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize)
         per_counter = 128 // (self.entry_bits or 8 * self.dtype.itemsize)
