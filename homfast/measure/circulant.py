@@ -74,6 +74,7 @@ class Circulant(WholeTransform):
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
+        self._check_dense()
         n = self.shape[1]
         matrix = self.first_column[(self.row_indices[:, None] - np.arange(n)) % n]
         self._rescale(matrix)

@@ -26,7 +26,8 @@ class Gaussian(SeededMatrix):
         Scale by 1/sqrt(m): a finished sum is multiplied by it once. False leaves variance 1.
     store : {"auto", True, False}
         False makes entries on the fly, in blocks of 512 KiB (or, in adjoints of many measurements,
-        of 16 columns), in each product anew. "auto" stores, from the first product on.
+        of 16 columns), in each product anew. "auto" stores, from the first product on, unless the
+        matrix takes more than a quarter of the memory; `stored` tells.
     real_input : bool
         A complex operator on real signals: the result is a `RealInput`.
 

@@ -22,7 +22,8 @@ class Rademacher(SeededMatrix):
     normalize : bool
         Scale by 1/sqrt(m): a finished sum is multiplied by it once. False leaves +1 and -1.
     store : {"auto", True, False}
-        As in `Gaussian`; the results are the same to the bit.
+        As in `Gaussian`; but "auto" also makes matrices from 8 MiB on on the fly on `native`,
+        which is faster there (`homfast.measure.storing`). The results are the same to the bit.
 
     Raises
     ------
@@ -43,7 +44,7 @@ class Rademacher(SeededMatrix):
     (2, 8)
     """
 
-    entry_bits = 1
+    signs = True
 
     def _block(self, rows: range, columns: range) -> np.ndarray:
         out = np.empty((len(rows), len(columns)), self.dtype)

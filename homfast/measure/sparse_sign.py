@@ -10,7 +10,7 @@ import numpy as np
 from homfast import _backends
 from homfast.measure.operator import Operator
 from homfast.measure.seeded import SeededOperator, check_size
-from homfast.measure.seeded_matrix import _check_store
+from homfast.measure.storing import check_store, is_stored
 from homfast.measure.views import RowSlice
 
 _COLUMNS = 1 << 14  # made at a time on the fly
@@ -33,7 +33,8 @@ class SparseSign(SeededOperator):
         norm 1. False leaves +1 and -1.
     store : {"auto", True, False}
         False draws rows and signs in each product anew. "auto" keeps them, 9 bytes a nonzero, from
-        the first product on. The results are the same to the bit.
+        the first product on, unless that takes more than a quarter of the memory; `stored` tells.
+        The results are the same to the bit.
 
     Raises
     ------
@@ -70,13 +71,20 @@ class SparseSign(SeededOperator):
     ):
         super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize)
         self._nonzeros = check_size(nonzeros_per_column, "nonzeros_per_column", self._m, ", m")
-        self._store = _check_store(store)
+        self._store = check_store(store)
         self._packed: Any = None
 
     @property
     def nonzeros_per_column(self) -> int:
         """How many entries of a column are not zero."""
         return self._nonzeros
+
+    @property
+    def stored(self) -> bool:
+        """Whether products use stored columns; `homfast.measure.storing` has the rule."""
+        return self._packed is not None or is_stored(
+            self._store, 9 * self._nonzeros * self.shape[1]
+        )
 
     def _scaling(self) -> float:
         return 1.0 / math.sqrt(self._nonzeros) if self._normalize else 1.0
@@ -96,7 +104,7 @@ class SparseSign(SeededOperator):
     def _tiles(self) -> list[tuple[slice, Any]]:
         """Ranges of columns, and a function to get their handle."""
         n = self.shape[1]
-        if self._store:
+        if self.stored:
             if self._packed is None:
                 self._packed = self._pack(range(n))
             return [(slice(0, n), lambda: self._packed)]
@@ -136,6 +144,7 @@ class SparseSign(SeededOperator):
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
+        self._check_dense()
         matrix = np.zeros(self.shape, self.dtype)
         where, signs = self._draw(range(self.shape[1]))
         matrix[where, np.arange(self.shape[1])[:, None]] = signs

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _backends
+from homfast import _backends, _memory
 from homfast.measure.seeded import SeededOperator
 
 _CHUNK_BYTES = 1 << 22  # of transformed rows at a time
@@ -47,6 +47,9 @@ class SubsampledTransform(SeededOperator):
         """Which rows of the transform these are, in their order, int64 (m,), read-only."""
         if self._indices is None:
             span = self._row_range
+            _memory.check(
+                (self._size,), np.dtype(np.uint64), "row_indices: keys", "take a smaller n"
+            )
             drawn = _backends.automatic().row_permutation(self._seed, self._size, span.stop)
             self._indices = drawn[span.start :]
             self._indices.flags.writeable = False
@@ -54,6 +57,10 @@ class SubsampledTransform(SeededOperator):
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
+        self._check_dense()
+        _memory.check(
+            (self.shape[0],) * 2, self.dtype, "to_dense: the unit rows", "take fewer rows"
+        )
         rows = self.adjoint(np.eye(self.shape[0], dtype=self.dtype))
         return np.conj(rows) if self.dtype.kind == "c" else rows
 
