@@ -46,6 +46,7 @@ else:
     widen_bfloat16 = _native.widen_bfloat16
     round_to_bfloat16 = _native.round_to_bfloat16
     gaussian_block = _native.gaussian_block
+    gaussian_gram = _native.gaussian_gram
     gaussian_product = _native.gaussian_product
     rademacher_block = _native.rademacher_block
     rademacher_words = _native.rademacher_words
@@ -53,10 +54,6 @@ else:
     walsh_hadamard = _native.walsh_hadamard
     subsampled_hadamard = _native.subsampled_hadamard
     pack_sparse_sign = _native.PackedSparseSign
-
-
-def gaussian_gram(seed, stream, row, m, scale, x, out):
-    return False
 
 
 def is_available():

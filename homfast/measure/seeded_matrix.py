@@ -56,6 +56,10 @@ class SeededMatrix(SeededOperator):
         """
         return False
 
+    def _seeded_gram(self, rows: np.ndarray, out: np.ndarray) -> bool:
+        """The gram, but for the last scaling, likewise, each entry made once."""
+        return False
+
     def _options(self) -> dict[str, Any]:
         return {} if self._store == "auto" else {"store": self._store}
 
@@ -94,6 +98,12 @@ class SeededMatrix(SeededOperator):
                 block = PackedMatrix(self._block(self._row_range, part))
                 block.adjoint_rows(rows, out[:, j : j + step])
         self._rescale(out)
+
+    def _gram_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        if self.stored or not self._seeded_gram(rows, out):
+            super()._gram_rows(rows, out)
+        else:
+            self._rescale(out)
 
     def _forward_sparse_rows(
         self, indices: np.ndarray, values: np.ndarray, out: np.ndarray
