@@ -7,7 +7,6 @@ what came, what was wanted and what to do, and so that backends see plain 2-D Nu
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,7 +17,6 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 BFLOAT16 = np.dtype([("bfloat16", "=u2")])
 LAYER_DTYPES = (*FLOATS, BFLOAT16)
 COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
-_SMALL_RESULT = 1 << 28  # bytes; not worth a look at the memory
 PRECISIONS = (None, "highest", "high", "medium")
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -168,25 +166,6 @@ def real_dtype(dtype: np.dtype) -> np.dtype:
 def real_view(array: np.ndarray) -> np.ndarray:
     """Complex rows (..., n) as real ones (..., 2 n) in the same memory; real rows as they are."""
     return array.view(real_dtype(array.dtype)) if array.dtype.kind == "c" else array
-
-
-def check_memory(shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """MemoryError, in time, for a result that the machine cannot hold.
-
-    Linux grants more than there is, and kills the process that writes to it.
-    """
-    size = math.prod(shape) * dtype.itemsize
-    if size < _SMALL_RESULT:
-        return
-    try:
-        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not told: NumPy will see
-        available = 1 << 62
-    if size > available:
-        raise MemoryError(
-            f"out: a result of shape {shape} in {dtype} needs {size / 2**30:.4g} GiB, this machine "
-            f"has {available / 2**30:.4g}; call with fewer rows at a time"
-        )
 
 
 def check_seed(seed: Any) -> int:

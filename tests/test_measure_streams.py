@@ -8,6 +8,7 @@ from oracles import assert_same_bits
 
 from homfast._backends import streams
 from homfast._backends.philox import philox4x32
+from homfast.measure import Hadamard
 
 SEED = 0x0123456789ABCDEF
 # Frozen with version 1 of the streams. A change here is a new version, never a new golden value.
@@ -22,6 +23,14 @@ GOLDEN = {
 def digest(*arrays):
     joined = b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays)
     return hashlib.sha256(joined).hexdigest()
+
+
+def signs(engine, kind, seed, rows, columns, dtype):
+    """Entries of a stream of signs."""
+    out = np.empty((len(rows), len(columns)), dtype)
+    word = streams.stream_word(kind)
+    engine.module.rademacher_block(seed, word, rows.start, columns.start, out)
+    return out
 
 
 def word(kind, seed, *counter):
@@ -40,9 +49,15 @@ def test_golden(engine, dtype):
     ops = engine.module
     rows, columns = range(2**32 - 5, 2**32 + 27), range(3, 500)
     found = {
-        "rademacher": digest(ops.rademacher_entries(SEED, rows, columns, dtype).astype(np.int8)),
+        "rademacher": digest(
+            signs(engine, streams.RADEMACHER, SEED, rows, columns, dtype).astype(np.int8)
+        ),
         "sparse_sign": digest(*ops.sparse_sign_columns(SEED, 1000, 8, range(2**32 - 50, 2**32))),
-        "hadamard_signs": digest(ops.hadamard_signs(SEED, 1000, dtype).astype(np.int8)),
+        "hadamard_signs": digest(
+            signs(engine, streams.HADAMARD_SIGNS, SEED, range(1), range(1000), dtype).astype(
+                np.int8
+            )
+        ),
         "row_permutation": digest(ops.row_permutation(SEED, 10_000, 999)),
     }
     assert found == GOLDEN
@@ -53,20 +68,21 @@ def test_golden(engine, dtype):
 
 def test_signs_are_the_bits_of_their_words(engine, dtype):
     rows, columns = range(2**32 - 2, 2**32 + 2), range(120, 300)
-    block = engine.module.rademacher_entries(SEED, rows, columns, dtype)
-    assert block.dtype == dtype and block.shape == (4, 180)
+    block = signs(engine, streams.RADEMACHER, SEED, rows, columns, dtype)
     for i in rows:
         for j in columns:
             w = word(streams.RADEMACHER, SEED, j // 128, i % 2**32, i >> 32)[j % 128 // 32]
             assert block[i - rows.start, j - columns.start] == 1 - 2 * (w >> j % 32 & 1)
-    signs = engine.module.hadamard_signs(SEED, 200, dtype)
+    diagonal = Hadamard(5, 200, seed=SEED, dtype=dtype).signs
     for j in range(200):
         w = word(streams.HADAMARD_SIGNS, SEED, j // 128, 0, 0)[j % 128 // 32]
-        assert signs[j] == 1 - 2 * (w >> j % 32 & 1)
+        assert diagonal[j] == 1 - 2 * (w >> j % 32 & 1)
 
 
 def test_sign_tiles_agree(engine, dtype):
-    fill = engine.module.rademacher_entries
+    def fill(seed, rows, columns, dtype):
+        return signs(engine, streams.RADEMACHER, seed, rows, columns, dtype)
+
     rows, columns = range(7, 60), range(5, 9000)
     whole = fill(9, rows, columns, dtype)
     for tile in (
@@ -82,7 +98,7 @@ def test_sign_tiles_agree(engine, dtype):
 
 
 def test_signs_are_fair(engine):
-    block = engine.module.rademacher_entries(1, range(300), range(1000), np.dtype(np.float64))
+    block = signs(engine, streams.RADEMACHER, 1, range(300), range(1000), np.float64)
     assert set(np.unique(block)) == {-1, 1}
     assert abs(block.mean()) < 4 / np.sqrt(block.size)
     for axis in (0, 1):

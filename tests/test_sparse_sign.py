@@ -38,6 +38,9 @@ def test_bits(native_engine, dtype, shape, threads, rng):
             ours.product(x, adjoint, out)
             definition.product(x, adjoint, wanted)
             assert_same_bits(out, wanted, f"{native_engine} {dtype} {shape} {batch} {adjoint}")
+            ours.product(x, adjoint, out, accumulate=True)
+            definition.product(x, adjoint, wanted, accumulate=True)
+            assert_same_bits(out, wanted, f"{native_engine} {dtype} {shape} {batch} {adjoint} on")
 
 
 def test_positions_and_strides(native_engine, dtype, rng):
@@ -69,6 +72,21 @@ def test_exact_integers(engine, dtype, rng):
         handle.product(x, False, forward)
         handle.product(y, True, adjoint)
         assert (forward == x @ matrix.T).all() and (adjoint == y @ matrix).all()
+
+
+def test_sums_go_on_where_they_stopped(engine, dtype, rng):
+    """So columns can be taken a few at a time: the same bits as all at once."""
+    m, n = 50, 400
+    rows, signs = columns(rng, m, n, 8)
+    for batch in (1, 2, 3, 20):
+        x = rng.standard_normal((batch, n)).astype(dtype)
+        whole, parts = np.empty((batch, m), dtype), np.empty((batch, m), dtype)
+        engine.module.pack_sparse_sign(rows, signs, m).product(x, False, whole)
+        for start in range(0, n, 130):
+            span = slice(start, start + 130)
+            handle = engine.module.pack_sparse_sign(rows[span], signs[span], m)
+            handle.product(x[:, span], False, parts, accumulate=start > 0)
+        assert_same_bits(parts, whole, f"{engine} {dtype} {batch}")
 
 
 def test_zero_sizes_and_empty_rows(engine, dtype):

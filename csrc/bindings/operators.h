@@ -6,6 +6,7 @@
 
 #include "bindings/array_view.h"
 #include "core/seeded_entries.h"
+#include "core/seeded_gram.h"
 #include "core/seeded_product.h"
 #include "core/sparse_sign.h"
 #include "core/walsh_hadamard.h"
@@ -75,6 +76,23 @@ inline void bind_seeded_products(py::module_& m) {
   };
   product("gaussian_product", Ensemble::gaussian);
   product("rademacher_product", Ensemble::rademacher);
+  m.def(
+      "gaussian_gram",
+      [](std::uint64_t seed, std::uint32_t stream, std::uint64_t row, std::int64_t rows, double scale,
+         const py::array& x, const py::array& out) {
+        bool done = false;
+        for_dtype(x, [&](auto zero) {
+          using T = decltype(zero);
+          const auto from = matrix<const T>(x, "x");
+          const auto target = matrix<T>(out, "out");
+          check(target.rows == from.rows && target.cols == from.cols, "out: shape does not match x");
+          const py::gil_scoped_release release;
+          done = gaussian_gram<T>({seed, row, 0, stream}, rows, static_cast<T>(scale), from, target);
+        });
+        return done;
+      },
+      py::arg("seed"), py::arg("stream"), py::arg("row"), py::arg("m"), py::arg("scale"),
+      py::arg("x").noconvert(), py::arg("out").noconvert());
 }
 
 inline bool is_power_of_two(index_t n) { return n > 0 && (n & (n - 1)) == 0; }
@@ -138,7 +156,7 @@ inline std::unique_ptr<SparseSignMatrix> make_sparse_sign(const py::array& rows,
 }
 
 inline void sparse_sign_product(const SparseSignMatrix& op, const py::array& x, bool adjoint,
-                                const py::array& out) {
+                                const py::array& out, bool accumulate) {
   for_dtype(x, [&](auto zero) {
     using T = decltype(zero);
     const auto from = matrix<const T>(x, "x");
@@ -146,7 +164,7 @@ inline void sparse_sign_product(const SparseSignMatrix& op, const py::array& x, 
     check(from.cols == (adjoint ? op.m() : op.n()), "x: columns do not match");
     check(to.rows == from.rows && to.cols == (adjoint ? op.n() : op.m()), "out: shape does not match");
     const py::gil_scoped_release release;
-    adjoint ? op.adjoint<T>(from, to) : op.forward<T>(from, to);
+    adjoint ? op.adjoint<T>(from, accumulate, to) : op.forward<T>(from, accumulate, to);
   });
 }
 
@@ -155,7 +173,7 @@ inline void bind_sparse_sign(py::module_& m) {
       .def(py::init(&make_sparse_sign), py::arg("rows").noconvert(), py::arg("signs").noconvert(),
            py::arg("m"))
       .def("product", &sparse_sign_product, py::arg("x").noconvert(), py::arg("adjoint"),
-           py::arg("out").noconvert());
+           py::arg("out").noconvert(), py::arg("accumulate") = false);
 }
 
 inline void bind_operators(py::module_& m) {

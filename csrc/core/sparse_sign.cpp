@@ -39,7 +39,8 @@ SparseSignMatrix::SparseSignMatrix(const std::int64_t* rows, const std::int8_t* 
 }
 
 template <class T>
-void SparseSignMatrix::multiply(const Table& lists, MatrixView<const T> x, MatrixView<T> out) {
+void SparseSignMatrix::multiply(const Table& lists, MatrixView<const T> x, bool carried,
+                                MatrixView<T> out) {
   if (out.rows == 0 || out.cols == 0) return;
   const KernelTable<T>& table = kernels<T>(target());
   const SparseSigns signs{lists.entries.data(), lists.offsets.data()};
@@ -70,9 +71,9 @@ void SparseSignMatrix::multiply(const Table& lists, MatrixView<const T> x, Matri
       const Range range{part_begin(out.cols, task, tasks, 16), part_begin(out.cols, task + 1, tasks, 16)};
       T* const to = out.data + b * out.row_stride;
       if (few) {
-        table.sparse_sign_row(signs, range, rows, to);
+        table.sparse_sign_row(signs, range, rows, carried, to);
       } else if (range.begin < range.end) {
-        table.sparse_sign(signs, range, panel, batch, {to, batch, out.cols, out.row_stride});
+        table.sparse_sign(signs, range, panel, batch, carried, {to, batch, out.cols, out.row_stride});
       }
     };
     auto run_all = [&](index_t) {
@@ -88,18 +89,20 @@ void SparseSignMatrix::multiply(const Table& lists, MatrixView<const T> x, Matri
 }
 
 template <class T>
-void SparseSignMatrix::forward(MatrixView<const T> x, MatrixView<T> out) const {
-  multiply(by_row_, x, out);
+void SparseSignMatrix::forward(MatrixView<const T> x, bool carried, MatrixView<T> out) const {
+  multiply(by_row_, x, carried, out);
 }
 
 template <class T>
-void SparseSignMatrix::adjoint(MatrixView<const T> x, MatrixView<T> out) const {
-  multiply(by_column_, x, out);
+void SparseSignMatrix::adjoint(MatrixView<const T> x, bool carried, MatrixView<T> out) const {
+  multiply(by_column_, x, carried, out);
 }
 
-template void SparseSignMatrix::forward<float>(MatrixView<const float>, MatrixView<float>) const;
-template void SparseSignMatrix::forward<double>(MatrixView<const double>, MatrixView<double>) const;
-template void SparseSignMatrix::adjoint<float>(MatrixView<const float>, MatrixView<float>) const;
-template void SparseSignMatrix::adjoint<double>(MatrixView<const double>, MatrixView<double>) const;
+#define HF_INSTANTIATE(T)                                                                          \
+  template void SparseSignMatrix::forward<T>(MatrixView<const T>, bool, MatrixView<T>) const;      \
+  template void SparseSignMatrix::adjoint<T>(MatrixView<const T>, bool, MatrixView<T>) const;
+HF_INSTANTIATE(float)
+HF_INSTANTIATE(double)
+#undef HF_INSTANTIATE
 
 }  // namespace homfast

@@ -19,11 +19,12 @@ class SparseSignMatrix {
   index_t n() const { return n_; }
 
   // out (batch, m) = x A^T, columns in ascending order; out (batch, n) = x A, in the order of the
-  // table. They may throw std::bad_alloc or Interrupted (parallel.h).
+  // table. Sums start at +0, or go on from out if `carried`. They may throw std::bad_alloc or
+  // Interrupted (parallel.h).
   template <class T>
-  void forward(MatrixView<const T> x, MatrixView<T> out) const;
+  void forward(MatrixView<const T> x, bool carried, MatrixView<T> out) const;
   template <class T>
-  void adjoint(MatrixView<const T> x, MatrixView<T> out) const;
+  void adjoint(MatrixView<const T> x, bool carried, MatrixView<T> out) const;
 
  private:
   struct Table {
@@ -31,7 +32,7 @@ class SparseSignMatrix {
     std::vector<index_t> offsets;
   };
   template <class T>
-  static void multiply(const Table& table, MatrixView<const T> x, MatrixView<T> out);
+  static void multiply(const Table& table, MatrixView<const T> x, bool carried, MatrixView<T> out);
 
   index_t m_, n_;
   Table by_row_, by_column_;

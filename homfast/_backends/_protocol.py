@@ -67,14 +67,18 @@ class Network(Protocol):
 class SparseSign(Protocol):
     """A sparse matrix A of entries +1 and -1."""
 
-    def product(self, x: Array, adjoint: bool, out: Array) -> None:
-        """out = x A^T, or x A, to the bit as `homfast._backends.sparse_sign`."""
+    def product(self, x: Array, adjoint: bool, out: Array, accumulate: bool = False) -> None:
+        """out = x A^T, or x A, to the bit as `homfast._backends.sparse_product`.
+
+        Sums start at +0, or where they accumulate at what `out` holds.
+        """
 
 
 class Backend(Protocol):
     """The protocol; modules satisfy it by having these names."""
 
     name: str
+    fast_signs: bool  # a product makes signs faster than it reads them from memory
 
     def is_available(self) -> bool: ...
 
@@ -162,12 +166,6 @@ class Backend(Protocol):
     def gaussian_block(self, seed: int, stream: int, row: int, column: int, out: Array) -> None:
         """out = the entries at (row, column) and on, to the bit as `homfast._backends.normal`."""
 
-    def rademacher_entries(self, seed: int, rows: range, columns: range, dtype: np.dtype) -> Array:
-        """The entries of those coordinates, to the bit as `homfast._backends.signs`."""
-
-    def hadamard_signs(self, seed: int, n: int, dtype: np.dtype) -> Array:
-        """The first n signs, to the bit as `homfast._backends.signs`."""
-
     def row_permutation(self, seed: int, count: int, m: int) -> Array:
         """The first m of the permutation of range(count), as `homfast._backends.permutation`."""
 
@@ -176,8 +174,8 @@ class Backend(Protocol):
     ) -> tuple[Array, Array]:
         """Rows and signs of those columns, to the bit as `homfast._backends.sparse_sign`."""
 
-    def pack_sparse(self, rows: Array, signs: Array, m: int) -> Any:
-        """A handle with `forward`, `add_forward` and `adjoint`: `sparse_sign.SparseColumns`."""
+    def pack_sparse_sign(self, rows: Array, signs: Array, m: int) -> SparseSign:
+        """The matrix of the columns `rows`, `signs`: `homfast._backends.sparse_product`."""
 
     def fourier(self, x: Array, out: Array) -> None:
         """out = the orthonormal DFT of complex rows."""
@@ -201,6 +199,14 @@ class Backend(Protocol):
 
         On `native` to the bit as `linear` and `grad_input` with the packed stored matrix; False,
         and nothing done, on a target that cannot.
+        """
+
+    def gaussian_gram(
+        self, seed: int, stream: int, row: int, m: int, scale: float, x: Array, out: Array
+    ) -> bool:
+        """out = (scale x A^T) A, A the m rows from `row` on: two of `gaussian_product`, to the bit.
+
+        Each entry is made once. False, and nothing done, where that is no faster.
         """
 
     def rademacher_block(self, seed: int, stream: int, row: int, column: int, out: Array) -> None:
@@ -231,6 +237,3 @@ class Backend(Protocol):
         out: Array,
     ) -> None:
         """out = scale R H D x, or the adjoint, to the bit as `homfast._backends.hadamard`."""
-
-    def pack_sparse_sign(self, rows: Array, signs: Array, m: int) -> SparseSign:
-        """The matrix of the columns `rows`, `signs`: `homfast._backends.sparse_sign`."""

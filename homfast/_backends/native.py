@@ -9,16 +9,14 @@ from homfast._backends.reference import (  # noqa: F401
     convolve,
     cosine,
     fourier,
-    hadamard_signs,
     inverse_cosine,
     inverse_fourier,
     row_permutation,
     sparse_sign_columns,
 )
-from homfast._backends.sparse_sign import SparseColumns
-from homfast._backends.streams import RADEMACHER, stream_word
 
 name = "native"
+fast_signs = True
 
 try:
     import homfast._native as _native
@@ -48,6 +46,7 @@ else:
     widen_bfloat16 = _native.widen_bfloat16
     round_to_bfloat16 = _native.round_to_bfloat16
     gaussian_block = _native.gaussian_block
+    gaussian_gram = _native.gaussian_gram
     gaussian_product = _native.gaussian_product
     rademacher_block = _native.rademacher_block
     rademacher_words = _native.rademacher_words
@@ -55,26 +54,6 @@ else:
     walsh_hadamard = _native.walsh_hadamard
     subsampled_hadamard = _native.subsampled_hadamard
     pack_sparse_sign = _native.PackedSparseSign
-
-
-def rademacher_entries(seed, rows, columns, dtype):
-    out = np.empty((len(rows), len(columns)), dtype)
-    rademacher_block(seed, stream_word(RADEMACHER), rows.start, columns.start, out)
-    return out
-
-
-class pack_sparse(SparseColumns):
-    """Columns whose products from +0 are compiled; a sum that goes on is NumPy's."""
-
-    def __init__(self, rows, signs, m):
-        super().__init__(rows, signs, m)
-        self._packed = _native.PackedSparseSign(rows, signs, m)
-
-    def forward(self, x, out):
-        self._packed.product(x, False, out)
-
-    def adjoint(self, y, out):
-        self._packed.product(y, True, out)
 
 
 def is_available():

@@ -3,7 +3,8 @@
 ``w0 w1 w2 w3 = philox4x32(counter=(b, i mod 2^32, i div 2^32, id), key=(seed mod 2^32, seed div
 2^32))`` are the signs of columns 128 b to 128 b + 127 of row i: column 128 b + 32 w + k is -1 where
 bit k of word w is set, least significant first, and +1 where it is not. The dtype does not matter:
-float32 and float64 have the same signs. Kernels repeat it to the bit.
+float32 and float64 have the same signs. Kernels repeat it to the bit. The matrix of `Rademacher` is
+the stream RADEMACHER, the diagonal of `Hadamard` row 0 of HADAMARD_SIGNS.
 """
 
 from __future__ import annotations

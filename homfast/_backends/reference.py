@@ -14,10 +14,9 @@ from homfast._backends import normal, rademacher
 from homfast._backends.hadamard import subsampled_hadamard, walsh_hadamard  # noqa: F401
 from homfast._backends.layerwise import LayerwiseNetwork, LayerwiseTraining
 from homfast._backends.permutation import row_permutation  # noqa: F401
-from homfast._backends.seeded_product import seeded_product
-from homfast._backends.signs import hadamard_signs, rademacher_entries  # noqa: F401
+from homfast._backends.seeded_product import seeded_gram, seeded_product
 from homfast._backends.sparse_product import PackedSparseSign as pack_sparse_sign  # noqa: F401
-from homfast._backends.sparse_sign import pack_sparse, sparse_sign_columns  # noqa: F401
+from homfast._backends.sparse_sign import sparse_sign_columns  # noqa: F401
 from homfast._backends.transforms import (  # noqa: F401
     convolve,
     cosine,
@@ -27,6 +26,7 @@ from homfast._backends.transforms import (  # noqa: F401
 )
 
 name = "reference"
+fast_signs = False
 
 
 def is_available():
@@ -135,6 +135,11 @@ def gaussian_block(seed, stream, row, column, out):
 
 def gaussian_product(seed, stream, row, x, adjoint, out):
     seeded_product(normal.fill, seed, stream, row, x, adjoint, out)
+    return True
+
+
+def gaussian_gram(seed, stream, row, m, scale, x, out):
+    seeded_gram(normal.fill, seed, stream, row, m, scale, x, out)
     return True
 
 

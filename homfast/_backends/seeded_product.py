@@ -31,3 +31,21 @@ def seeded_product(
         fill(seed, stream, row if adjoint else row + first, first if adjoint else 0, matrix)
         with np.errstate(all="ignore"):
             part[...] = x @ (matrix if adjoint else matrix.T)
+
+
+def seeded_gram(
+    fill: Callable[..., None],
+    seed: int,
+    stream: int,
+    row: int,
+    m: int,
+    scale: float,
+    x: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """out = (scale x A^T) A, where A has the m rows from `row` on that ``fill`` makes."""
+    measured = np.empty((len(x), m), x.dtype)
+    seeded_product(fill, seed, stream, row, x, False, measured)
+    with np.errstate(all="ignore"):
+        measured *= x.dtype.type(scale)
+    seeded_product(fill, seed, stream, row, measured, True, out)

@@ -1,4 +1,4 @@
-"""Sparse random signs: the columns of a sparse sign matrix, and products with them.
+"""The columns of random sparse sign matrices: the specification of the stream.
 
 Column j has `nonzeros_per_column` entries +1 or -1 in distinct rows, a uniformly random subset of
 range(m). Its words are w(0), w(1), ...: word ``t mod 4`` of ``philox4x32(counter=(t div 4, j mod
@@ -23,7 +23,6 @@ from homfast._backends.streams import SPARSE_SIGN, stream_word
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _CHUNK = 1 << 13  # columns made at a time
-_PRODUCT_BYTES = 1 << 22  # of temporaries in a product
 
 
 def sparse_sign_columns(
@@ -104,71 +103,3 @@ def _floyd(words: _Words, m: int, count: int) -> np.ndarray:
         taken = (rows[:, :k] == drawn[:, None]).any(axis=1)
         rows[:, k] = np.where(taken, bound - 1, drawn)
     return np.sort(rows, axis=1)
-
-
-class SparseColumns:
-    """Consecutive columns of a sparse sign matrix, in the order in which products read them.
-
-    Parameters
-    ----------
-    rows, signs : arrays, shape (count, s)
-        As `sparse_sign_columns` returns them.
-    m : int
-
-    Notes
-    -----
-    A sum of the forward product runs over its columns in ascending order, one of the adjoint over
-    its rows, both from +0.0, one addition an entry: nothing else determines the bits.
-    """
-
-    def __init__(self, rows: np.ndarray, signs: np.ndarray, m: int):
-        self._rows, self._signs, self._m = rows, signs, m
-        self._passes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
-
-    def _forward_passes(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """(rows, columns, signs) of the first entry of each row, of the second, and so on."""
-        if self._passes is None:
-            flat = self._rows.ravel()  # ascending columns
-            order = np.argsort(flat, kind="stable")
-            by_row = flat[order]
-            rank = np.arange(by_row.size) - np.searchsorted(by_row, by_row)
-            by_rank = np.argsort(rank, kind="stable")
-            ends = np.cumsum(np.bincount(rank)).tolist()
-            order, by_row = order[by_rank], by_row[by_rank]
-            self._passes = [
-                (by_row[a:b], order[a:b] // self._rows.shape[1], self._signs.ravel()[order[a:b]])
-                for a, b in zip([0, *ends[:-1]], ends, strict=True)
-            ]
-        return self._passes
-
-    def forward(self, x: np.ndarray, out: np.ndarray) -> None:
-        """out (batch, m) = x (batch, count) times these columns."""
-        out[...] = 0
-        self.add_forward(x, out)
-
-    def add_forward(self, x: np.ndarray, out: np.ndarray) -> None:
-        """out (batch, m) += x (batch, count) times these columns."""
-        for part in _parts(len(x), x.shape[1] + self._m, x.itemsize):
-            values, sums = x[part].T, np.ascontiguousarray(out[part].T)
-            for rows, columns, signs in self._forward_passes():
-                sums[rows] += values[columns] * signs.astype(x.dtype)[:, None]
-            out[part] = sums.T
-
-    def adjoint(self, y: np.ndarray, out: np.ndarray) -> None:
-        """out (batch, count) = y (batch, m) times these columns, transposed."""
-        for part in _parts(len(y), y.shape[1] + out.shape[1], y.itemsize):
-            values = np.ascontiguousarray(y[part].T)
-            sums = np.zeros((out.shape[1], values.shape[1]), y.dtype)
-            for k in range(self._rows.shape[1]):
-                sums += values[self._rows[:, k]] * self._signs[:, k].astype(y.dtype)[:, None]
-            out[part] = sums.T
-
-
-def _parts(batch: int, width: int, itemsize: int) -> list[slice]:
-    step = max(1, _PRODUCT_BYTES // (max(1, width) * itemsize))
-    return [slice(i, i + step) for i in range(0, batch, step)]
-
-
-def pack_sparse(rows: np.ndarray, signs: np.ndarray, m: int) -> SparseColumns:
-    """A handle of the columns for products."""
-    return SparseColumns(rows, signs, m)

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from homfast import _memory
 from homfast.measure.operator import Operator
 from homfast.measure.sparse_input import multiply
+
+_BETWEEN = "@: a result between two operators"
 
 
 class _Combination(Operator):
@@ -72,13 +75,13 @@ class Composition(_Combination):
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         left, right = self._parts
-        between = np.empty((len(rows), right.shape[0]), right.output_dtype)
+        between = _memory.empty((len(rows), right.shape[0]), right.output_dtype, _BETWEEN)
         right._forward_rows(rows, between)
         left._forward_rows(between, out)
 
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         left, right = self._parts
-        between = np.empty((len(rows), right.shape[0]), right.output_dtype)
+        between = _memory.empty((len(rows), right.shape[0]), right.output_dtype, _BETWEEN)
         left._adjoint_rows(rows, between)
         right._adjoint_rows(between, out)
 

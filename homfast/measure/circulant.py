@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from homfast import _arrays, _backends
 from homfast._backends.streams import CIRCULANT, COMPLEX_CIRCULANT
 from homfast.measure import normal
-from homfast.measure.subsampled import SubsampledTransform
+from homfast.measure.subsampled import WholeTransform
 
 
-class Circulant(SubsampledTransform):
+class Circulant(WholeTransform):
     """Random rows of a circulant matrix of independent normal entries; E[A^H A] = I.
 
     Parameters
@@ -50,18 +48,7 @@ class Circulant(SubsampledTransform):
 
     dtypes = (*_arrays.FLOATS, *_arrays.COMPLEX)
 
-    def __init__(
-        self,
-        m: int,
-        n: int,
-        *,
-        seed: int = 0,
-        dtype: Any = np.float32,
-        normalize: bool = True,
-        real_input: bool = False,
-    ):
-        super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize)
-        self._spectrum: np.ndarray | None = None
+    _spectrum: np.ndarray | None = None
 
     @property
     def first_column(self) -> np.ndarray:
@@ -87,6 +74,7 @@ class Circulant(SubsampledTransform):
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
+        self._check_dense()
         n = self.shape[1]
         matrix = self.first_column[(self.row_indices[:, None] - np.arange(n)) % n]
         self._rescale(matrix)

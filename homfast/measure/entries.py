@@ -90,6 +90,7 @@ class Entries(MatrixMeasurements):
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, d1 d2)."""
+        self._check_dense()
         matrix = np.zeros(self.shape, self.dtype)
         matrix[np.arange(self.shape[0]), self._flat] = 1
         return matrix

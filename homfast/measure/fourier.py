@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from homfast import _arrays, _backends
-from homfast.measure.subsampled import SubsampledTransform
+from homfast.measure.subsampled import WholeTransform
 
 
-class _SubsampledOrthonormal(SubsampledTransform):
+class _Orthonormal(WholeTransform):
     def _scaling(self) -> float:
         return math.sqrt(self.shape[1] / self._m) if self._normalize else 1.0
 
@@ -20,7 +20,7 @@ class _SubsampledOrthonormal(SubsampledTransform):
         return self._scale if self.shape[0] else 0.0
 
 
-class Cosine(_SubsampledOrthonormal):
+class Cosine(_Orthonormal):
     """Random rows of the orthonormal discrete cosine transform (DCT-II); E[A^H A] = I.
 
     Parameters
@@ -60,7 +60,7 @@ class Cosine(_SubsampledOrthonormal):
         _backends.automatic().inverse_cosine(rows, out)
 
 
-class Fourier(_SubsampledOrthonormal):
+class Fourier(_Orthonormal):
     """Random rows of the orthonormal discrete Fourier transform; E[A^H A] = I.
 
     Parameters

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from homfast import _arrays, _backends
+from homfast._backends.streams import HADAMARD_SIGNS, stream_word
 from homfast.measure.subsampled import SubsampledTransform
 
 _LARGEST = 1 << 27
+_SIGNS = stream_word(HADAMARD_SIGNS)
 _TRANSFORM_DTYPES = (*_arrays.FLOATS, np.dtype(np.int32))
 
 
@@ -87,9 +89,9 @@ class Hadamard(SubsampledTransform):
     The matrix is ``scipy.linalg.hadamard(N)[op.row_indices] * signs``, its first n columns, times
     the scale. Rows are drawn without replacement from all N, so that no two columns are parallel.
     Rows and signs are pure functions of (seed, n), the rows of m measurements a prefix of those of
-    more; `homfast._backends.signs` and `.permutation` specify them. Where n is a power of two rows
-    are orthogonal, and the norm is in closed form. Ailon and Chazelle, SIAM J. Comput. 39, 2009;
-    Tropp, Adv. Adapt. Data Anal. 3, 2011.
+    more; `homfast._backends.rademacher` and `.permutation` specify them. Where n is a power of two
+    rows are orthogonal, and the norm is in closed form. Ailon and Chazelle, SIAM J. Comput. 39,
+    2009; Tropp, Adv. Adapt. Data Anal. 3, 2011.
 
     Examples
     --------
@@ -99,17 +101,8 @@ class Hadamard(SubsampledTransform):
     2.0
     """
 
-    def __init__(
-        self,
-        m: int,
-        n: int,
-        *,
-        seed: int = 0,
-        dtype: Any = np.float32,
-        normalize: bool = True,
-    ):
-        super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize, largest_n=_LARGEST)
-        self._signs: np.ndarray | None = None
+    largest = ((1 << 63) - 1, _LARGEST)
+    _sign_words: np.ndarray | None = None
 
     @property
     def _size(self) -> int:
@@ -118,21 +111,26 @@ class Hadamard(SubsampledTransform):
     @property
     def signs(self) -> np.ndarray:
         """The diagonal D, +1 and -1, shape (n,), read-only."""
-        if self._signs is None:
-            backend = _backends.automatic()
-            self._signs = backend.hadamard_signs(self._seed, self.shape[1], self.dtype)
-            self._signs.flags.writeable = False
-        return self._signs
+        out = np.empty((1, self.shape[1]), self.dtype)
+        _backends.automatic().rademacher_block(self._seed, _SIGNS, 0, 0, out)
+        out.flags.writeable = False
+        return out[0]
 
-    def _transform(self, rows: np.ndarray, out: np.ndarray) -> None:
-        n = self.shape[1]
-        np.multiply(rows, self.signs, out=out[:, :n])
-        out[:, n:] = 0
-        _backends.automatic().walsh_hadamard(out, out)
+    def _transformed(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> None:
+        backend = _backends.automatic()
+        if self._sign_words is None:
+            words = np.empty((1, -(-self.shape[1] // 32)), np.uint32)
+            backend.rademacher_words(self._seed, _SIGNS, 0, 0, words)
+            self._sign_words = words[0]
+        backend.subsampled_hadamard(
+            rows, self._sign_words, self.row_indices, self._size, self._scale, adjoint, out
+        )
 
-    def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
-        _backends.automatic().walsh_hadamard(rows, rows)
-        np.multiply(rows[:, : self.shape[1]], self.signs, out=out)
+    def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        self._transformed(rows, False, out)
+
+    def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        self._transformed(rows, True, out)
 
     def norm(self, rtol: float = 1e-6) -> float:
         """The largest singular value; in closed form where n is a power of two."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from homfast import _memory
 from homfast.measure.algebra import _Combination
 from homfast.measure.dense import Dense
 from homfast.measure.operator import Operator
@@ -58,15 +59,16 @@ class Kronecker(_Combination):
         (apply_a, m1, n1), (apply_b, m2, n2) = a, b
         batch = len(rows)
         matrices = np.ascontiguousarray(rows).reshape(batch * n1, n2)
-        half = np.empty((batch * n1, m2), self.dtype)
+        half = _memory.empty((batch * n1, m2), self.dtype, "Kronecker: half a product")
         apply_b(matrices, half)
         columns = np.ascontiguousarray(half.reshape(batch, n1, m2).swapaxes(1, 2))
-        done = np.empty((batch * m2, m1), self.dtype)
+        done = _memory.empty((batch * m2, m1), self.dtype)
         apply_a(columns.reshape(batch * m2, n1), done)
         out[...] = done.reshape(batch, m2, m1).swapaxes(1, 2).reshape(batch, m1 * m2)
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m1 m2, n1 n2)."""
+        self._check_dense()
         return np.kron(self._parts[0].to_dense(), self._parts[1].to_dense())
 
     def norm(self, rtol: float = 1e-6) -> float:

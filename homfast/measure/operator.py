@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays
+from homfast import _arrays, _memory
 from homfast.measure.normal import PROBE, normal_block
 
 _NOT_GIVEN: Any = object()
@@ -61,6 +61,7 @@ class Operator(abc.ABC):
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
         n = self.shape[1]
+        self._check_dense(n)
         units = np.broadcast_to(np.eye(n, dtype=self.input_dtype), (*self._batch_shape, n, n))
         return np.ascontiguousarray(np.swapaxes(self.forward(units), -1, -2))
 
@@ -224,7 +225,7 @@ class Operator(abc.ABC):
         checked = self._check(values, "values", self.input_dtype)
         where = check_indices(indices, checked.shape, self.shape[1])
         self._check_batch(checked.shape[:-1], "values")
-        out = np.empty((*checked.shape[:-1], self.shape[0]), self.output_dtype)
+        out = _memory.empty((*checked.shape[:-1], self.shape[0]), self.output_dtype)
         rows, s = math.prod(checked.shape[:-1]), checked.shape[-1]
         with np.errstate(all="ignore"):
             self._forward_sparse_rows(
@@ -396,8 +397,14 @@ class Operator(abc.ABC):
         m, n = self.shape
         return (n, self.input_dtype), (m, self.output_dtype)
 
+    def _check_dense(self, extra_rows: int = 0) -> None:
+        """MemoryError if the matrix does not fit, or not with so many rows more."""
+        shape = self.shape[0] + extra_rows, self.shape[1]
+        fix = "take rows(i0, i1) of it at a time"
+        _memory.check((*self._batch_shape, *shape), self.dtype, "to_dense: a matrix", fix)
+
     def _gram_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        measured = np.empty((rows.shape[0], self.shape[0]), self.output_dtype)
+        measured = _memory.empty((rows.shape[0], self.shape[0]), self.output_dtype)
         self._forward_rows(rows, measured)
         self._adjoint_rows(measured, out)
 
@@ -457,7 +464,7 @@ class Operator(abc.ABC):
         self._check_batch(inputs.shape[:-1], name)
         shape = (*inputs.shape[:-1], destination[0])
         if out is None:
-            _arrays.check_memory(shape, destination[1])
+            _memory.check(shape, destination[1])
         target, finish = _arrays.prepare_out(out, shape, destination[1], (inputs,))
         _apply(apply, _arrays.as_rows(inputs), target)
         result = finish()
@@ -489,7 +496,7 @@ class Operator(abc.ABC):
                 f"operator of shape {self.shape}; rows go to forward and adjoint"
             )
         rows = np.swapaxes(columns, -1, -2)
-        out = np.empty((*rows.shape[:-1], destination[0]), destination[1])
+        out = _memory.empty((*rows.shape[:-1], destination[0]), destination[1])
         _apply(apply, _arrays.as_rows(rows), out.reshape(math.prod(rows.shape[:-1]), out.shape[-1]))
         return _arrays.result_like(np.swapaxes(out, -1, -2), array)
 

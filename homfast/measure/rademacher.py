@@ -22,7 +22,8 @@ class Rademacher(SeededMatrix):
     normalize : bool
         Scale by 1/sqrt(m): a finished sum is multiplied by it once. False leaves +1 and -1.
     store : {"auto", True, False}
-        As in `Gaussian`; the results are the same to the bit.
+        As in `Gaussian`; but "auto" also makes matrices from 8 MiB on on the fly on `native`,
+        which is faster there (`homfast.measure.storing`). The results are the same to the bit.
 
     Raises
     ------
@@ -32,9 +33,9 @@ class Rademacher(SeededMatrix):
     Notes
     -----
     An entry is a pure function of (seed, row, column), one bit of a counter;
-    `homfast._backends.signs` specifies it. Unscaled rows and columns of one seed agree whatever m
-    and n. Achlioptas, J. Comput. Syst. Sci. 66, 2003; Baraniuk, Davenport, DeVore, Wakin, Constr.
-    Approx. 28, 2008.
+    `homfast._backends.rademacher` specifies it. Unscaled rows and columns of one seed agree
+    whatever m and n. Achlioptas, J. Comput. Syst. Sci. 66, 2003; Baraniuk, Davenport, DeVore,
+    Wakin, Constr. Approx. 28, 2008.
 
     Examples
     --------
@@ -43,11 +44,13 @@ class Rademacher(SeededMatrix):
     (2, 8)
     """
 
-    entry_bits = 1
+    signs = True
 
     def _block(self, rows: range, columns: range) -> np.ndarray:
-        backend = _backends.automatic()
-        return backend.rademacher_entries(self.seed, rows, columns, self.dtype)
+        out = np.empty((len(rows), len(columns)), self.dtype)
+        stream = stream_word(RADEMACHER)
+        _backends.automatic().rademacher_block(self.seed, stream, rows.start, columns.start, out)
+        return out
 
     def _seeded_product(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> bool:
         stream = stream_word(RADEMACHER)

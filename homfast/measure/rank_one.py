@@ -164,6 +164,7 @@ class RankOne(SeededOperator, MatrixMeasurements):
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, d1 d2)."""
+        self._check_dense()
         left, right = self._factors()
         matrix = (left.array[:, :, None] * right.array[:, None, :]).reshape(self.shape)
         self._rescale(matrix)

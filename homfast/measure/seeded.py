@@ -24,6 +24,7 @@ class SeededOperator(Operator):
 
     version: ClassVar[int] = normal.VERSION
     dtypes: ClassVar[tuple[np.dtype, ...]] = _arrays.FLOATS
+    largest: ClassVar[tuple[int, int]] = ((1 << 63) - 1, (1 << 63) - 1)  # m and n
 
     def __new__(
         cls, *arguments: Any, seed: Any = 0, real_input: bool = False, **keywords: Any
@@ -44,11 +45,11 @@ class SeededOperator(Operator):
         seed: int = 0,
         dtype: Any = np.float32,
         normalize: bool = True,
-        largest: tuple[int, int] = ((1 << 63) - 1, (1 << 63) - 1),
+        real_input: bool = False,  # `__new__` has made a RealInput of it
     ):
         dtype = _arrays.check_float_dtype(dtype, self.dtypes)
-        rows = check_size(m, "m", largest[0])
-        super().__init__((rows, check_size(n, "n", largest[1])), dtype)
+        rows = check_size(m, "m", self.largest[0])
+        super().__init__((rows, check_size(n, "n", self.largest[1])), dtype)
         self._seed = _arrays.check_seed(seed)
         self._normalize = _arrays.check_flag(normalize, "normalize")
         self._m = rows  # of the operator these rows are part of, which sets the scale

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from homfast import _memory
 from homfast.measure.packed import PackedMatrix
 from homfast.measure.seeded import SeededOperator
 from homfast.measure.sparse_input import through_columns
+from homfast.measure.storing import check_store, is_stored
 
 # Entries made at a time where the matrix is not stored, in bytes: L2 holds a block and its pack.
 _BLOCK_BYTES = 1 << 19
@@ -22,7 +24,7 @@ class SeededMatrix(SeededOperator):
     A family is a subclass with `_block`, the unscaled entries of a tile.
     """
 
-    entry_bits: ClassVar[int | None] = None  # of the 128 of a counter; None: the entry's own size
+    signs: ClassVar[bool] = False  # whether entries are +1 and -1, one bit of a counter each
 
     def __init__(
         self,
@@ -33,13 +35,14 @@ class SeededMatrix(SeededOperator):
         dtype: Any = np.float32,
         normalize: bool = True,
         store: bool | str = "auto",
+        real_input: bool = False,
     ):
         super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize)
-        per_counter = 128 // (self.entry_bits or 8 * self.dtype.itemsize)
+        per_counter = 128 // (1 if self.signs else 8 * self.dtype.itemsize)
         if self.shape[1] > _COUNTERS * per_counter:
             raise ValueError(f"n: got {n}, wanted 1 <= n <= {_COUNTERS * per_counter}")
         self._aligned = max(16, per_counter)  # columns whose counters nobody else needs
-        self._store = _check_store(store)
+        self._store = check_store(store)
         self._packed: PackedMatrix | None = None
 
     @abc.abstractmethod
@@ -53,13 +56,24 @@ class SeededMatrix(SeededOperator):
         """
         return False
 
+    def _seeded_gram(self, rows: np.ndarray, out: np.ndarray) -> bool:
+        """The gram, but for the last scaling, likewise, each entry made once."""
+        return False
+
     def _options(self) -> dict[str, Any]:
         return {} if self._store == "auto" else {"store": self._store}
+
+    @property
+    def stored(self) -> bool:
+        """Whether products use a stored matrix; `homfast.measure.storing` has the rule."""
+        return self._packed is not None or is_stored(
+            self._store, self.shape[0] * self.shape[1] * self.dtype.itemsize, self.signs
+        )
 
     # Products ------------------------------------------------------------------------------------
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        if self._store:
+        if self.stored:
             self._stored().forward_rows(rows, out)
         elif not self._seeded_product(rows, False, out):
             m, n = self.shape
@@ -71,7 +85,7 @@ class SeededMatrix(SeededOperator):
         self._rescale(out)
 
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        if self._store:
+        if self.stored:
             self._stored().adjoint_rows(rows, out)
         elif not self._seeded_product(rows, True, out):
             # By columns, not rows: each sum over the rows is then one product, in the same order
@@ -84,6 +98,12 @@ class SeededMatrix(SeededOperator):
                 block = PackedMatrix(self._block(self._row_range, part))
                 block.adjoint_rows(rows, out[:, j : j + step])
         self._rescale(out)
+
+    def _gram_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        if self.stored or not self._seeded_gram(rows, out):
+            super()._gram_rows(rows, out)
+        else:
+            self._rescale(out)
 
     def _forward_sparse_rows(
         self, indices: np.ndarray, values: np.ndarray, out: np.ndarray
@@ -103,19 +123,12 @@ class SeededMatrix(SeededOperator):
     def _stored(self) -> PackedMatrix:
         """The matrix, made at the first product: `rows` of it or a pickle may never need it."""
         if self._packed is None:
-            self._packed = PackedMatrix(self._unscaled())
+            fix = (
+                "pass store=False to make its entries on the fly, and rows(i0, i1) for parts of it"
+            )
+            _memory.check(self.shape, self.dtype, "store: a matrix", fix)
+            self._packed = PackedMatrix(self._block(self._row_range, range(self.shape[1])))
         return self._packed
-
-    def _unscaled(self) -> np.ndarray:
-        m, n = self.shape
-        try:
-            return self._block(self._row_range, range(n))
-        except (MemoryError, ValueError) as error:  # ValueError: beyond the address space
-            size = m * n * self.dtype.itemsize / 2**30
-            raise MemoryError(
-                f"store: the {m} x {n} matrix of {self.dtype} needs {size:.4g} GiB; pass "
-                "store=False to make its entries on the fly, and rows(i0, i1) for parts of it"
-            ) from error
 
     # The operator as a value ---------------------------------------------------------------------
 
@@ -124,7 +137,11 @@ class SeededMatrix(SeededOperator):
 
         Products scale the finished sum instead, so those with this matrix differ by roundings.
         """
-        matrix = self._unscaled() if self._packed is None else self._packed.array.copy()
+        self._check_dense()
+        if self._packed is None:
+            matrix = self._block(self._row_range, range(self.shape[1]))
+        else:
+            matrix = self._packed.array.copy()
         self._rescale(matrix)
         return matrix
 
@@ -138,11 +155,3 @@ class SeededMatrix(SeededOperator):
         if self._packed is not None:
             part._packed = PackedMatrix(self._packed.array[i0:i1])
         return part
-
-
-def _check_store(store: Any) -> bool | str:
-    if isinstance(store, str) and store == "auto":
-        return store
-    if not isinstance(store, (bool, np.bool_)):
-        raise ValueError(f"store: got {store!r}, wanted 'auto', True or False")
-    return bool(store)

@@ -10,11 +10,11 @@ import numpy as np
 from homfast import _backends
 from homfast.measure.operator import Operator
 from homfast.measure.seeded import SeededOperator, check_size
-from homfast.measure.seeded_matrix import _check_store
+from homfast.measure.storing import check_store, is_stored
 from homfast.measure.views import RowSlice
 
 _COLUMNS = 1 << 14  # made at a time on the fly
-_LARGEST_M = 1 << 32  # rows that one 32-bit draw can tell apart
+_LARGEST_M = 1 << 31  # what the tables of products hold; one 32-bit draw tells 2^32 apart
 
 
 class SparseSign(SeededOperator):
@@ -23,7 +23,7 @@ class SparseSign(SeededOperator):
     Parameters
     ----------
     m, n : int
-        Measurements, at most 2^32, and signal length, at least 1.
+        Measurements, at most 2^31, and signal length, at least 1.
     nonzeros_per_column : int, from 1 to m
     seed : int, 0 <= seed < 2^64, or integer array (B,) for a batch of B operators
     dtype : float32 or float64
@@ -33,7 +33,8 @@ class SparseSign(SeededOperator):
         norm 1. False leaves +1 and -1.
     store : {"auto", True, False}
         False draws rows and signs in each product anew. "auto" keeps them, 9 bytes a nonzero, from
-        the first product on. The results are the same to the bit.
+        the first product on, unless that takes more than a quarter of the memory; `stored` tells.
+        The results are the same to the bit.
 
     Raises
     ------
@@ -43,10 +44,10 @@ class SparseSign(SeededOperator):
     Notes
     -----
     A column is a pure function of (seed, m, nonzeros_per_column, column);
-    `homfast._backends.sparse_sign` specifies it. The rows of operators of different m have nothing
-    in common. A measurement is summed over its columns in ascending order by one owner, an element
-    of the adjoint over its rows. Kane and Nelson, J. ACM 61, 2014 (OSNAP); Clarkson and Woodruff,
-    STOC 2013 (one nonzero: CountSketch).
+    `homfast._backends.sparse_sign` specifies it, `.sparse_product` the products. The rows of
+    operators of different m have nothing in common. A measurement is summed over its columns in
+    ascending order by one owner, an element of the adjoint over its rows. Kane and Nelson, J. ACM
+    61, 2014 (OSNAP); Clarkson and Woodruff, STOC 2013 (one nonzero: CountSketch).
 
     Examples
     --------
@@ -54,6 +55,8 @@ class SparseSign(SeededOperator):
     >>> abs(SparseSign(20, 50, normalize=False).to_dense()).sum(axis=0).max().item()
     8.0
     """
+
+    largest = (_LARGEST_M, (1 << 63) - 1)
 
     def __init__(
         self,
@@ -66,22 +69,22 @@ class SparseSign(SeededOperator):
         normalize: bool = True,
         store: bool | str = "auto",
     ):
-        super().__init__(
-            m,
-            n,
-            seed=seed,
-            dtype=dtype,
-            normalize=normalize,
-            largest=(_LARGEST_M, (1 << 63) - 1),
-        )
+        super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize)
         self._nonzeros = check_size(nonzeros_per_column, "nonzeros_per_column", self._m, ", m")
-        self._store = _check_store(store)
+        self._store = check_store(store)
         self._packed: Any = None
 
     @property
     def nonzeros_per_column(self) -> int:
         """How many entries of a column are not zero."""
         return self._nonzeros
+
+    @property
+    def stored(self) -> bool:
+        """Whether products use stored columns; `homfast.measure.storing` has the rule."""
+        return self._packed is not None or is_stored(
+            self._store, 9 * self._nonzeros * self.shape[1]
+        )
 
     def _scaling(self) -> float:
         return 1.0 / math.sqrt(self._nonzeros) if self._normalize else 1.0
@@ -101,7 +104,7 @@ class SparseSign(SeededOperator):
     def _tiles(self) -> list[tuple[slice, Any]]:
         """Ranges of columns, and a function to get their handle."""
         n = self.shape[1]
-        if self._store:
+        if self.stored:
             if self._packed is None:
                 self._packed = self._pack(range(n))
             return [(slice(0, n), lambda: self._packed)]
@@ -111,19 +114,16 @@ class SparseSign(SeededOperator):
         ]
 
     def _pack(self, columns: range) -> Any:
-        return _backends.automatic().pack_sparse(*self._draw(columns), self._m)
+        return _backends.automatic().pack_sparse_sign(*self._draw(columns), self._m)
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        for count, (span, handle) in enumerate(self._tiles()):
-            if count:
-                handle().add_forward(rows[:, span], out)
-            else:
-                handle().forward(rows[:, span], out)
+        for span, handle in self._tiles():
+            handle().product(rows[:, span], False, out, accumulate=span.start > 0)
         self._rescale(out)
 
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         for span, handle in self._tiles():
-            handle().adjoint(rows, out[:, span])
+            handle().product(rows, True, out[:, span])
         self._rescale(out)
 
     def _forward_sparse_rows(
@@ -144,6 +144,7 @@ class SparseSign(SeededOperator):
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
+        self._check_dense()
         matrix = np.zeros(self.shape, self.dtype)
         where, signs = self._draw(range(self.shape[1]))
         matrix[where, np.arange(self.shape[1])[:, None]] = signs

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from homfast import _backends
+from homfast import _backends, _memory
 from homfast.measure.seeded import SeededOperator
 
 _CHUNK_BYTES = 1 << 22  # of transformed rows at a time
 
 
 class SubsampledTransform(SeededOperator):
-    """m distinct random rows of an N x N transform with a fast product; see `Hadamard`.
+    """m distinct random rows of an N x N transform with a fast product; see `Hadamard`."""
 
-    A family is a subclass with `_transform` and `_transform_adjoint`, on all rows, unscaled.
-    """
+    largest = ((1 << 63) - 1, 1 << 33)
 
     def __init__(
         self,
@@ -27,16 +27,9 @@ class SubsampledTransform(SeededOperator):
         seed: int = 0,
         dtype: Any = np.float32,
         normalize: bool = True,
-        largest_n: int = 1 << 33,
+        real_input: bool = False,
     ):
-        super().__init__(
-            m,
-            n,
-            seed=seed,
-            dtype=dtype,
-            normalize=normalize,
-            largest=((1 << 63) - 1, largest_n),
-        )
+        super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize)
         if self._m > self._size:
             raise ValueError(
                 f"m: got {m}, wanted 1 <= m <= {self._size}: rows are drawn without replacement "
@@ -54,39 +47,54 @@ class SubsampledTransform(SeededOperator):
         """Which rows of the transform these are, in their order, int64 (m,), read-only."""
         if self._indices is None:
             span = self._row_range
+            _memory.check(
+                (self._size,), np.dtype(np.uint64), "row_indices: keys", "take a smaller n"
+            )
             drawn = _backends.automatic().row_permutation(self._seed, self._size, span.stop)
             self._indices = drawn[span.start :]
             self._indices.flags.writeable = False
         return self._indices
 
+    def to_dense(self) -> np.ndarray:
+        """The matrix, a new array of shape (m, n)."""
+        self._check_dense()
+        _memory.check(
+            (self.shape[0],) * 2, self.dtype, "to_dense: the unit rows", "take fewer rows"
+        )
+        rows = self.adjoint(np.eye(self.shape[0], dtype=self.dtype))
+        return np.conj(rows) if self.dtype.kind == "c" else rows
+
+
+class WholeTransform(SubsampledTransform):
+    """One that runs the whole transform and picks from its result.
+
+    A family is a subclass with `_transform` and `_transform_adjoint`, on all rows, unscaled.
+    """
+
     @abc.abstractmethod
     def _transform(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """out (batch, N) = all N measurements of the rows (batch, n)."""
+        """out (batch, n) = all n measurements of the rows (batch, n)."""
 
     @abc.abstractmethod
     def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """out (batch, n) = the adjoint of that; may overwrite the rows (batch, N)."""
+        """out (batch, n) = the adjoint of that."""
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        step = max(1, _CHUNK_BYTES // (self._size * self.dtype.itemsize))
-        full = np.empty((min(step, len(rows)), self._size), self.dtype)
-        for i in range(0, len(rows), step):
-            part = full[: len(rows) - i]
-            self._transform(rows[i : i + step], part)
-            out[i : i + step] = part[:, self.row_indices]
+        for i, full in self._chunks(len(rows)):
+            self._transform(rows[i : i + len(full)], full)
+            out[i : i + len(full)] = full[:, self.row_indices]
         self._rescale(out)
 
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        step = max(1, _CHUNK_BYTES // (self._size * self.dtype.itemsize))
-        full = np.empty((min(step, len(rows)), self._size), self.dtype)
-        for i in range(0, len(rows), step):
-            part = full[: len(rows) - i]
-            part[...] = 0
-            part[:, self.row_indices] = rows[i : i + step]
-            self._transform_adjoint(part, out[i : i + step])
+        for i, full in self._chunks(len(rows)):
+            full[...] = 0
+            full[:, self.row_indices] = rows[i : i + len(full)]
+            self._transform_adjoint(full, out[i : i + len(full)])
         self._rescale(out)
 
-    def to_dense(self) -> np.ndarray:
-        """The matrix, a new array of shape (m, n)."""
-        rows = self.adjoint(np.eye(self.shape[0], dtype=self.dtype))
-        return np.conj(rows) if self.dtype.kind == "c" else rows
+    def _chunks(self, batch: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The first of a few rows, and room for their transforms."""
+        step = max(1, _CHUNK_BYTES // (self._size * self.dtype.itemsize))
+        full = np.empty((min(step, batch), self._size), self.dtype)
+        for i in range(0, batch, step):
+            yield i, full[: batch - i]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from homfast import _memory
 from homfast.measure.operator import Operator
 
 
@@ -150,7 +151,7 @@ class RealInput(View):
         self._parent._forward_rows(rows.astype(self.dtype), out)
 
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        full = np.empty(out.shape, self.dtype)
+        full = _memory.empty(out.shape, self.dtype)
         self._parent._adjoint_rows(rows, full)
         out[...] = full.real
 
@@ -192,14 +193,20 @@ class RowSlice(View):
         self._i0, self._i1 = i0, i1
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        full = np.empty((rows.shape[0], self._parent.shape[0]), self.output_dtype)
+        full = self._full(len(rows))
         self._parent._forward_rows(rows, full)
         out[...] = full[:, self._i0 : self._i1]
 
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        full = np.zeros((rows.shape[0], self._parent.shape[0]), self.output_dtype)
+        full = self._full(len(rows))
+        full[...] = 0
         full[:, self._i0 : self._i1] = rows
         self._parent._adjoint_rows(full, out)
+
+    def _full(self, batch: int) -> np.ndarray:
+        """Room for the measurements of all rows."""
+        shape = batch, self._parent.shape[0]
+        return _memory.empty(shape, self.output_dtype, "rows: a result of all rows")
 
     def rows(self, i0: int, i1: int) -> Operator:
         """The operator of rows i0 <= i < i1 of this one."""
