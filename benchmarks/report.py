@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("layers", "networks", "training", "recover")
+KINDS = ("layers", "networks", "training", "operators", "recover")
 COLUMNS = {"layers": "(batch, in, out)", "networks": "batch, widths", "training": "batch, widths"}
 DISTURBED = 0.1  # as in homfast.bench.table
 ESTIMATORS = {
@@ -69,7 +69,7 @@ def block(kind: str, results: Sequence[Mapping[str, Any]]) -> str:
     """What stands between the markers of `kind`."""
     if not results:
         return f"No results of `{_command(kind)}` are committed.\n"
-    table = _recover_table if kind == "recover" else _bench_table
+    table = _TABLES.get(kind, _bench_table)
     parts = [f"**{_machine_name(kind, result)}**\n\n{table(result)}" for result in results]
     return "\n".join(parts)
 
@@ -217,6 +217,53 @@ def _recover_table(result: Mapping[str, Any]) -> str:
         )
     said.append(f"`{_command('recover')}`")
     return "\n".join([*lines, "", "; ".join(said) + "."]) + "\n"
+
+
+def _operators_table(result: Mapping[str, Any]) -> str:
+    """One line a product, its best peer beside it; the reasons why peers are absent below."""
+    titles = ["operator", "size", "product", "homfast, ms", "best peer, ms", "ratio"]
+    titles += ["of copy", "extra MB"]
+    lines = [_line(titles), _line(["---"] * 3 + ["---:"] * 5)]
+    reasons = dict(result["absent"])
+    for row in result["rows"]:
+        peer, ratio = row["best_peer"], row["ratio"]
+        share, extra = row["share_of_copy"], row["extra_bytes"]
+        ratio_text = "" if ratio is None else f"{ratio:.2f}"
+        cells = [row["operator"], row["size"], row["product"]]
+        cells += [_milliseconds(row["seconds"]["homfast"])]
+        cells += [f"{_milliseconds(row['seconds'][peer])} {peer}" if peer else ""]
+        cells += [f"**{ratio_text}**" if ratio is not None and ratio < 1 else ratio_text]
+        cells += ["" if share is None else f"{share:.0%}"]
+        cells += ["" if extra is None else f"{extra / 1e6:.1f}"]
+        lines.append(_line(cells))
+        reasons |= row["absent"]
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    others = max((row.get("share_of_others") or 0.0) for row in result["rows"])
+    said = [
+        "A ratio is the best peer's time over ours, a bold one a loss; peers have the matrix "
+        "stored where ours is made on the fly; of copy: bytes read and written over the time, of "
+        f"{result['copy_gigabytes_per_second']:.1f} GB/s in copying large arrays; extra: memory "
+        "beside input and result; every figure is a median of up to "
+        f"{max(row['rounds'] for row in result['rows'])} rounds."
+    ]
+    if result["scale"] != 1:
+        said.append(f"Sizes are divided by {result['scale']}.")
+    said += [f"Absent: {name}, {reason}." for name, reason in reasons.items()]
+    said.append(
+        f"{versions}, commit {machine['commit']}, {machine['date']}; `{_command('operators')}`."
+    )
+    if others > DISTURBED:
+        said.append(f"Other processes used up to {others:.0%} of the machine meanwhile.")
+    return "\n".join([*lines, "", " ".join(said)]) + "\n"
+
+
+def _milliseconds(seconds: float) -> str:
+    value = seconds * 1e3
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+_TABLES = {"recover": _recover_table, "operators": _operators_table}
 
 
 def _is_number(value: Any) -> bool:

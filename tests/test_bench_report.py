@@ -138,6 +138,34 @@ def test_results_of_recover(report, checkout):
     assert "123,456 training samples a second; f(2y) == 2 f(y) to the bit" in text
 
 
+def test_results_of_operators(report, checkout):
+    def line(product, ratio, **facts):
+        peer = "numpy" if ratio else None
+        seconds = {"homfast": 0.25} | ({"numpy": 0.25 * ratio} if ratio else {})
+        rest = {"share_of_copy": None, "extra_bytes": None, "absent": {}, "rounds": 7} | facts
+        names = {"operator": "Gaussian on the fly", "size": "4 x 8, batch 1", "product": product}
+        return names | {"seconds": seconds, "best_peer": peer, "ratio": ratio} | rest
+
+    rows = [
+        line("forward", 0.5, extra_bytes=1_500_000),
+        line("adjoint", 2.0, share_of_copy=0.75),
+        line("gram", None, absent={"numpy": "its matrix takes 4 GiB"}),
+    ]
+    facts = {"kind": "operators", "scale": 2, "absent": {"deepinv": "cannot be imported (x)"}}
+    content = result() | facts | {"copy_gigabytes_per_second": 12.34, "rows": rows}
+    write(checkout, "operators.json", content)
+    path = checkout / "README.md"
+    path.write_text(README + "<!-- begin: operators --><!-- end: operators -->\n")
+    assert run(report, checkout) == 0
+    text = path.read_text()
+    start = "| Gaussian on the fly | 4 x 8, batch 1 |"
+    assert f"{start} forward | 250 | 125 numpy | **0.50** |  | 1.5 |" in text
+    assert f"{start} adjoint | 250 | 500 numpy | 2.00 | 75% |  |" in text
+    assert f"{start} gram | 250 |  |  |  |  |" in text
+    assert "Absent: deepinv, cannot be imported (x). Absent: numpy, its matrix takes" in text
+    assert "Sizes are divided by 2." in text and "12.3 GB/s" in text
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

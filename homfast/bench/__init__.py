@@ -2,6 +2,7 @@
 
 ``cases`` holds the shapes, ``data`` the arrays, ``ours`` and ``peers`` the calls, ``expected``
 what they must return, ``interleaved`` the measuring loop, ``peak`` the machine's roofs; ``layers``,
-``networks`` and ``training`` put them together and ``cli`` prints. Nothing here is imported by
-``import homfast``.
+``networks`` and ``training`` put them together and ``cli`` prints. ``operators`` does all of this
+for measurement operators, whose lines are in the ``operators_*`` modules. Nothing here is imported
+by ``import homfast``.
 """

@@ -1,4 +1,4 @@
-"""``homfast bench``: measure layers, networks or training steps beside other libraries."""
+"""``homfast bench``: measure layers, networks, training or operators beside other libraries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-KINDS = ("layers", "networks", "training")
+KINDS = ("layers", "networks", "training", "operators")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", nargs="*", metavar="NAME", help="instead of the usual ones")
     parser.add_argument("--rounds", type=int, metavar="N", help="bursts each runs (default 9)")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop rounds to end about then")
+    parser.add_argument("--scale", type=int, metavar="N", help="operators: divide their sizes by N")
     parser.add_argument("--json", metavar="FILE", help="write the results")
     parser.add_argument("--plot", metavar="FILE", help="draw a roofline plot")
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from homfast.bench.expected import WrongResult
 
     try:
-        plan = _Plan(args)
+        plan = _plan(args)
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
         print(f"homfast bench: {error}", file=sys.stderr)
         return 2
@@ -48,6 +49,16 @@ def run(args: argparse.Namespace) -> int:
     except MemoryError as error:
         print(f"homfast bench: --shapes: too large for this machine: {error}", file=sys.stderr)
         return 2
+
+
+def _plan(args: argparse.Namespace) -> Any:
+    if args.kind == "operators":
+        from homfast.bench.operators import Plan
+
+        return Plan(args)
+    if args.scale is not None:
+        raise ValueError("--scale: is for operators; --shapes sets those of the other kinds")
+    return _Plan(args)
 
 
 class _Plan:

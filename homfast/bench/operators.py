@@ -1,0 +1,171 @@
+"""``homfast bench operators``: measurement operators beside what people use instead."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from homfast.bench import (
+    cli,
+    interleaved,
+    machine,
+    operators_memory,
+    operators_seeded,
+    operators_structured,
+    operators_table,
+    operators_transforms,
+    peak,
+    threads,
+)
+from homfast.bench.compare import Settings
+from homfast.bench.machine import OtherWork
+from homfast.bench.operators_cases import LIBRARIES, Libraries, Task
+from homfast.bench.operators_table import Row
+
+DTYPE = "float32"
+_PARTS = (operators_seeded, operators_transforms, operators_structured)
+
+
+def tasks(scale: int = 1) -> list[Task]:
+    """All lines, in the order of the table.
+
+    Parameters
+    ----------
+    scale : int
+        Sizes but for batches are divided by it, a power of two: 64 takes milliseconds a line.
+    """
+    return [task for part in _PARTS for task in part.tasks(scale)]
+
+
+def forget() -> None:
+    """Free what lines keep for the next one: a stored matrix, an inverted one."""
+    operators_seeded.forget()
+    operators_structured.forget()
+
+
+class Plan:
+    """Checked arguments and what follows from them; `homfast.bench.cli` makes and runs it."""
+
+    def __init__(self, args: argparse.Namespace):
+        from homfast._backends import automatic
+
+        for option, default in (("shapes", None), ("plot", None), ("dtype", DTYPE)):
+            if getattr(args, option) != default:
+                raise ValueError(
+                    f"--{option}: operators are measured without it, in {DTYPE} at fixed sizes; "
+                    "--scale N divides them"
+                )
+        self.scale = 1 if args.scale is None else args.scale
+        if self.scale < 1 or self.scale & (self.scale - 1):
+            raise ValueError(f"--scale: got {self.scale}, wanted a power of two")
+        self.threads = args.threads if args.threads is not None else threads.default_threads()
+        if not 1 <= self.threads <= 4096:
+            raise ValueError(f"--threads: got {self.threads}, wanted 1 to 4096")
+        rounds = args.rounds if args.rounds is not None else Settings().rounds
+        if rounds < 3:
+            raise ValueError(f"--rounds: got {rounds}, wanted at least 3 for a median")
+        if args.seconds is not None and not args.seconds > 0:
+            raise ValueError(f"--seconds: got {args.seconds}, wanted more than 0")
+        self.settings = Settings(rounds=rounds, seconds=args.seconds)
+        if args.json and not Path(args.json).absolute().parent.is_dir():
+            raise FileNotFoundError(f"{args.json}: its folder does not exist")
+        self.json = args.json
+        self.libraries = Libraries(tuple(LIBRARIES) if args.peers is None else args.peers)
+        automatic()  # complains of HOMFAST_BACKEND
+        machine.target()  # and of HOMFAST_TARGET
+        self.target_before = cli._set_target(args.target)
+
+    def run(self) -> int:
+        """Measure and print; 0 on success, 130 for Ctrl-C."""
+        import homfast
+
+        try:
+            with threads.same_threads(self.threads) as unset:
+                for complaint in unset:
+                    print(f"NOTE: {complaint}")
+                return self._measure(unset)
+        finally:
+            forget()
+            if self.target_before is not None:
+                homfast.set_target(self.target_before)
+
+    def _measure(self, unset: list[str]) -> int:
+        versions = self.libraries.versions
+        present = [SimpleNamespace(name=name, version=versions[name]) for name in versions]
+        description = machine.describe(self.threads, present)
+        cli._print_backend_note(description["backend"])
+        print(machine.line(description))
+        bandwidth = peak.copy_bandwidth(self.threads)
+        print(f"measured: {bandwidth / 1e9:.1f} GB/s copied (read and written)")
+        for name, reason in self.libraries.absent.items():
+            print(f"absent: {name}: {reason}")
+        print(operators_table.header(), flush=True)
+        rows: list[Row] = []
+        try:
+            for row in self._rows(bandwidth):
+                rows.append(row)
+                print(operators_table.text(row), flush=True)
+                for name, reason in row.absent.items():
+                    if name not in self.libraries.absent:
+                        print(f"    absent: {name}: {reason}")
+        except KeyboardInterrupt:
+            print("interrupted: the rows so far follow from whole measurements")
+            return 130
+        for line in operators_table.summary(rows):
+            print(line)
+        if self.json and rows:
+            self._write(description, rows, bandwidth, unset)
+        return 0
+
+    def _rows(self, bandwidth: float) -> Iterator[Row]:
+        settings = self.settings
+        end = None if settings.seconds is None else time.perf_counter() + settings.seconds
+        chosen = tasks(self.scale)
+        for position, task in enumerate(chosen):
+            comparison = task.make(self.libraries)
+            deadline = None
+            if end is not None:
+                now = time.perf_counter()
+                deadline = now + (end - now) / (len(chosen) - position)
+            others = OtherWork()
+            measured = interleaved.measure(
+                comparison.contenders,
+                rounds=settings.rounds,
+                burst=settings.burst,
+                pause=settings.pause,
+                deadline=deadline,
+            )
+            share = others.share()
+            extra = None
+            if task.memory is not None:
+                extra = operators_memory.extra_bytes(task.memory, self.threads)
+            yield operators_table.row(
+                task,
+                comparison,
+                measured,
+                bandwidth=bandwidth,
+                extra_bytes=extra,
+                share_of_others=share,
+            )
+
+    def _write(
+        self, description: dict[str, Any], rows: list[Row], bandwidth: float, unset: list[str]
+    ) -> None:
+        report = {
+            "kind": "operators",
+            "dtype": DTYPE,
+            "scale": self.scale,
+            "machine": description,
+            "absent": self.libraries.absent,
+            "threads_not_set": unset,
+            "copy_gigabytes_per_second": bandwidth / 1e9,
+            "settings": vars(self.settings),
+            "rows": [row.as_dict() for row in rows],
+        }
+        text = json.dumps(cli._rounded(report), indent=1)
+        Path(self.json).write_text(text + "\n", encoding="utf-8")
