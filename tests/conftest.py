@@ -11,7 +11,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from engines import NATIVE_ENGINES, REFERENCE, targets
+from engines import NATIVE_ENGINES, NUMBA_ENGINES, REFERENCE, targets
 from hypothesis import HealthCheck, settings
 
 import homfast
@@ -29,7 +29,7 @@ settings.load_profile("homfast")
 
 
 PARAMETERS = {
-    "engine": [*NATIVE_ENGINES, REFERENCE],
+    "engine": [*NATIVE_ENGINES, *NUMBA_ENGINES, REFERENCE],
     "native_engine": NATIVE_ENGINES,
     "compiled_target": list(targets()),
 }
@@ -110,7 +110,7 @@ def pytest_terminal_summary(terminalreporter):
     reasons = Counter(report.longrepr[2] for report in stats.get("skipped", []))
     write = terminalreporter.write_line
     terminalreporter.section("homfast")
-    write("engines: " + ", ".join(map(str, [*NATIVE_ENGINES, REFERENCE])))
+    write("engines: " + ", ".join(map(str, [*NATIVE_ENGINES, *NUMBA_ENGINES, REFERENCE])))
     write(
         f"tests run: {counts['passed'] + counts['failed']} ({counts['passed']} passed, "
         f"{counts['failed']} failed, {counts['error']} errors); skipped: {counts['skipped']}; "

@@ -16,7 +16,7 @@ from typing import Any
 _logger = logging.getLogger("homfast")
 
 # Best first, reference last. A new backend is a module of this package and a name in this list.
-NAMES = ("native", "reference")
+NAMES = ("native", "numba", "reference")
 
 _loaded: dict[str, ModuleType] = {}
 _automatic: ModuleType | None = None
