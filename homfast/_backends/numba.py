@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
 from typing import Any
 
 import numpy as np
@@ -17,29 +16,8 @@ import numpy as np
 from homfast._backends import normal, rademacher, reference, threads
 from homfast._backends.layerwise import LayerwiseNetwork, LayerwiseTraining
 
-# Not compiled: NumPy computes these here too, with the same bits.
-from homfast._backends.reference import (  # noqa: F401
-    convolve,
-    cosine,
-    fourier,
-    gaussian_block,
-    hadamard_signs,
-    inverse_cosine,
-    inverse_fourier,
-    pack_sparse,
-    pack_sparse_sign,
-    rademacher_block,
-    rademacher_entries,
-    rademacher_words,
-    round_to_bfloat16,
-    row_permutation,
-    sparse_sign_columns,
-    subsampled_hadamard,
-    walsh_hadamard,
-    widen_bfloat16,
-)
-
 name = "numba"
+fast_signs = False
 
 _PART = 1 << 28  # multiply-adds between two looks at signals, about 10 ms
 _PANEL_PART = 1 << 22  # elements packed by one part
@@ -47,8 +25,8 @@ _UPDATE_PART = 1 << 16  # elements of a part of an update
 _COST = 4  # of packing, masking or updating an element, in multiply-adds
 _SEEDED_PART = 1 << 20  # entries of a seeded matrix that are in memory at a time
 _NO_MASK = np.empty((0, 0), np.uint8)
+_MISSING = "Numba is not installed; pip install 'homfast[numba]'"
 
-_lock = threading.Lock()
 _kernels: Any = None
 _failure = ""
 
@@ -64,7 +42,7 @@ def why_unavailable():
         _import()
         return _failure
     if importlib.util.find_spec("numba") is None:
-        return "Numba is not installed; pip install 'homfast[numba]'"
+        return _MISSING
     return ""
 
 
@@ -72,22 +50,25 @@ def accepts(array):
     return isinstance(array, np.ndarray)
 
 
+def __getattr__(op):
+    """What is not compiled here (streams of entries, transforms, bfloat16) NumPy computes, with the
+    same bits: row by row, in an order that the reference fixes."""
+    if op.startswith("_"):
+        raise AttributeError(op)
+    return getattr(reference, op)
+
+
 def _import():
+    """The modules of kernels, or None for the reason in `_failure`."""
     global _kernels, _failure
     if _kernels is None and not _failure:
-        with _lock:
-            if _kernels is None and not _failure:
-                try:
-                    from homfast._backends.numba_kernels import elementwise, product
-                except ImportError as error:  # also of a NumPy that this Numba does not know
-                    missing = getattr(error, "name", None) == "numba"
-                    _failure = (
-                        "Numba is not installed; pip install 'homfast[numba]'"
-                        if missing
-                        else f"Numba cannot be imported: {error}"
-                    )
-                else:
-                    _kernels = product, elementwise
+        try:
+            from homfast._backends.numba_kernels import elementwise, product
+        except ImportError as error:  # also of a NumPy that this Numba does not know
+            missing = getattr(error, "name", None) == "numba"
+            _failure = _MISSING if missing else f"Numba cannot be imported: {error}"
+        else:
+            _kernels = product, elementwise
     return _kernels
 
 

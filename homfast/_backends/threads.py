@@ -137,11 +137,11 @@ def run_parts(function: Callable[..., Any], parts: Iterable[tuple[Any, ...]], th
 
 def _submit(work: Callable[[], None], count: int) -> list[Future[None]]:
     """`count` calls of `work` on other threads, or as many as there can be."""
-    from concurrent.futures import ThreadPoolExecutor  # takes a while, and is not always needed
-
     global _pool, _pool_size
     helpers: list[Future[None]] = []
     try:
+        from concurrent.futures import ThreadPoolExecutor  # takes a while, and is not always needed
+
         with _lock:
             if _pool is None or _pool_size < count:
                 if _pool is not None:

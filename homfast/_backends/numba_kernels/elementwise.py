@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from homfast._backends.numba_kernels.compilation import compile_kernel, stamp
-from homfast._backends.numba_kernels.vectors import select
+from homfast._backends.numba_kernels.vectors import address, select
 
 
 @functools.cache
@@ -61,8 +61,8 @@ def _select(size: int, zero: Any, version: int) -> Callable[..., None]:
         features = values.shape[1]
         whole = features // 8
         for i in range(top, bottom):
-            source = values.ctypes.data + i * values.strides[0]
-            to = out.ctypes.data + i * out.strides[0]
+            source = address(values) + i * values.strides[0]
+            to = address(out) + i * out.strides[0]
             for byte in range(whole):
                 at = byte * 8 * size
                 select(to + at, source + at, mask[i, byte], slope)

@@ -14,6 +14,7 @@ from homfast._backends.numba_kernels.compilation import compile_kernel, stamp
 from homfast._backends.numba_kernels.machine import Tile, compiled_for, tile_of
 from homfast._backends.numba_kernels.vectors import (
     activate,
+    address,
     heights,
     multiply_tile,
     read,
@@ -117,7 +118,7 @@ def _finish(c, stride, rows, columns, width, size, kind, slope, masks, row, colu
                 if kind == RELU_WITH_MASK:
                     if width - j < 8:
                         bits = np.uint8(bits & ((1 << (width - j)) - 1))
-                    write(masks.ctypes.data + (row + i) * masks.strides[0] + byte, bits)
+                    write(address(masks) + (row + i) * masks.strides[0] + byte, bits)
 
 
 def _multiply(
@@ -139,9 +140,9 @@ def _multiply(
         """
         version  # noqa: B018  closed over, and so a part of the cache's key
         strips = np.empty(block_rows * min(_DEPTH, depth), out.dtype)
-        corner = np.empty(most * columns, out.dtype)
-        strips_at, corner_at = strips.ctypes.data, corner.ctypes.data
-        panels_at, out_at, a_at = panels.ctypes.data, out.ctypes.data, a.ctypes.data
+        corner = np.zeros(most * columns, out.dtype)
+        strips_at, corner_at = address(strips), address(corner)
+        panels_at, out_at, a_at = address(panels), address(out), address(a)
         row_step = a.strides[1] if transposed else a.strides[0]
         depth_step = a.strides[0] if transposed else a.strides[1]
         stride = out.strides[0]

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -174,6 +176,12 @@ def _selected(builder: Any, active: Any, values: Any, slope: Any) -> Any:
     scaled = builder.fmul(_broadcast(builder, slope, values.type), values)
     none = builder.fcmp_ordered("==", slope, ir.Constant(slope.type, 0.0))
     return builder.select(active, values, builder.select(none, zero, scaled))
+
+
+@numba.njit
+def address(array):
+    """Where an array begins. Numba's own number is unsigned: with a signed one it makes a float."""
+    return np.intp(array.ctypes.data)
 
 
 @intrinsic
