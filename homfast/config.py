@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _backends
-from homfast._backends import native
+from homfast._backends import native, threads
 from homfast._version import __version__
 
 
@@ -22,31 +22,48 @@ def _extension(what: str) -> Any:
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads the native kernels use, at least 1. The result's bits do not change."""
+    """Set how many threads kernels use, at least 1. The result's bits do not change.
+
+    They are those of the `native` backend, and of `numba`, where one of these is installed.
+    """
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
         raise TypeError(f"n: got {type(n).__name__}, wanted an integer")
     if not 1 <= n <= 4096:
         raise ValueError(f"n: got {n}, wanted 1 to 4096 threads")
-    _extension("set_num_threads").set_num_threads(int(n))
+    _check_kernels("set_num_threads")
+    threads.set_num_threads(int(n))
 
 
 def get_num_threads() -> int:
-    """How many threads the native kernels use.
+    """How many threads kernels use.
 
     By default ``HOMFAST_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the processors that this
     process may use.
     """
-    return _extension("get_num_threads").get_num_threads()
+    _check_kernels("get_num_threads")
+    return threads.get_num_threads()
+
+
+def _check_kernels(what: str) -> None:
+    """RuntimeError where the reference alone computes, on the threads of NumPy's library."""
+    if native._native is not None:
+        return
+    other = _backends.load("numba").why_unavailable()
+    if other:
+        raise RuntimeError(f"{what}: {native.why_unavailable()}; nor is there Numba: {other}")
 
 
 def set_batch_invariant(enabled: bool) -> None:
     """Choose whether layer calls on plain arrays keep a row's bits for every batch size.
 
     Networks and operators always do. `linear`, `linear_relu` and their backward use another
-    summation order for fewer than 16 rows, which is faster there, unless this is set.
+    summation order for fewer than 16 rows, which is faster there, unless this is set. That is the
+    `native` backend; on `numba` they always keep them.
     """
     if not isinstance(enabled, (bool, np.bool_)):
         raise TypeError(f"enabled: got {type(enabled).__name__}, wanted True or False")
+    if native._native is None and not _backends.load("numba").why_unavailable():
+        return
     _extension("set_batch_invariant").set_batch_invariant(bool(enabled))
 
 
@@ -105,6 +122,11 @@ def config() -> dict[str, Any]:
             "threads_from": native._native.threads_source(),
             "batch_invariant": native._native.get_batch_invariant(),
             "compiler": native._native.compiler,
+        }
+    elif not _backends.load("numba").why_unavailable():
+        report["numba"] = {
+            "threads": threads.get_num_threads(),
+            "threads_from": threads.source(),
         }
     return report
 

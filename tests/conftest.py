@@ -1,8 +1,9 @@
 """What every test shares: the engines to run on, process settings put back, counts at the end.
 
 An engine is a backend, for `native` on one target. Tests that take the fixture ``engine`` run once
-on each; those that take ``native_engine`` test promises that bind `native` only. Which there are is
-found at collection, so that what is missing is one skip each, in test_backends.py, and no more.
+on each; those that take ``bit_engine`` on those where a row's bits depend on that row alone; those
+that take ``native_engine`` test promises that bind `native` only. Which there are is found at
+collection, so that what is missing is one skip each, in test_backends.py, and no more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from engines import NATIVE_ENGINES, REFERENCE, targets
+from engines import NATIVE_ENGINES, NUMBA_ENGINES, REFERENCE, targets
 from hypothesis import HealthCheck, settings
 
 import homfast
@@ -29,8 +30,9 @@ settings.load_profile("homfast")
 
 
 PARAMETERS = {
-    "engine": [*NATIVE_ENGINES, REFERENCE],
+    "engine": [*NATIVE_ENGINES, *NUMBA_ENGINES, REFERENCE],
     "native_engine": NATIVE_ENGINES,
+    "bit_engine": [*NATIVE_ENGINES, *NUMBA_ENGINES],
     "compiled_target": list(targets()),
 }
 
@@ -60,6 +62,13 @@ def engine(request):
 @pytest.fixture
 def native_engine(request):
     """An engine of the `native` backend, made current."""
+    request.param.use()
+    return request.param
+
+
+@pytest.fixture
+def bit_engine(request):
+    """An engine whose bits are promised (design 3.2), made current."""
     request.param.use()
     return request.param
 
@@ -110,7 +119,7 @@ def pytest_terminal_summary(terminalreporter):
     reasons = Counter(report.longrepr[2] for report in stats.get("skipped", []))
     write = terminalreporter.write_line
     terminalreporter.section("homfast")
-    write("engines: " + ", ".join(map(str, [*NATIVE_ENGINES, REFERENCE])))
+    write("engines: " + ", ".join(map(str, [*NATIVE_ENGINES, *NUMBA_ENGINES, REFERENCE])))
     write(
         f"tests run: {counts['passed'] + counts['failed']} ({counts['passed']} passed, "
         f"{counts['failed']} failed, {counts['error']} errors); skipped: {counts['skipped']}; "

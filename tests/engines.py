@@ -40,6 +40,8 @@ def targets():
 
 
 REFERENCE = Engine("reference")
+# Numba is imported, and compiles, in the tests that run on it; a broken one fails them.
+NUMBA_ENGINES = [] if _backends.load("numba").why_unavailable() else [Engine("numba")]
 NATIVE_ENGINES = [
     Engine("native", name) for name, state in targets().items() if state == "available"
 ]

@@ -18,11 +18,11 @@ def problem(rng, dtype, rows, features, columns):
     }
 
 
-def results(x, weight, grad, mask):
-    y, bits = homfast.linear_relu(x, weight, return_mask=True, backend="native")
-    gradients = homfast.linear_relu_backward(grad, x, weight, mask, backend="native")
+def results(backend, x, weight, grad, mask):
+    y, bits = homfast.linear_relu(x, weight, return_mask=True, backend=backend)
+    gradients = homfast.linear_relu_backward(grad, x, weight, mask, backend=backend)
     return {
-        "linear": homfast.linear(x, weight, backend="native"),
+        "linear": homfast.linear(x, weight, backend=backend),
         "linear_relu": y,
         "mask": bits,
         "grad_input": gradients[0],
@@ -46,18 +46,18 @@ def at_offset(array, offset):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_alignment(native_engine, dtype, rng, shape):
+def test_alignment(bit_engine, dtype, rng, shape):
     arrays = problem(rng, dtype, *shape)
-    wanted = results(**arrays)
+    wanted = results(bit_engine.backend, **arrays)
     for offset in range(64):
-        case = f"{native_engine} {dtype} {shape} {offset} bytes after a multiple of 64"
+        case = f"{bit_engine} {dtype} {shape} {offset} bytes after a multiple of 64"
         moved = {name: at_offset(array, offset) for name, array in arrays.items()}
-        assert_same_results(results(**moved), wanted, f"all {case}")
+        assert_same_results(results(bit_engine.backend, **moved), wanted, f"all {case}")
         for name in ("x", "weight", "grad"):
             one = {**arrays, name: moved[name]}
-            assert_same_results(results(**one), wanted, f"{name} alone {case}")
+            assert_same_results(results(bit_engine.backend, **one), wanted, f"{name} alone {case}")
         out = at_offset(np.full_like(wanted["linear"], np.nan), offset)
-        homfast.linear(arrays["x"], arrays["weight"], out=out, backend="native")
+        homfast.linear(arrays["x"], arrays["weight"], out=out, backend=bit_engine.backend)
         assert_same_bits(out, wanted["linear"], f"out {case}")
 
 
@@ -95,27 +95,31 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_strides(native_engine, dtype, rng, shape, layout):
+def test_strides(bit_engine, dtype, rng, shape, layout):
     arrays = problem(rng, dtype, *shape)
-    wanted = results(**arrays)
+    wanted = results(bit_engine.backend, **arrays)
     views = {name: LAYOUTS[layout](array) for name, array in arrays.items()}
-    case = f"{native_engine} {dtype} {shape} {layout}"
+    case = f"{bit_engine} {dtype} {shape} {layout}"
     for name in arrays:
-        assert_same_results(results(**{**arrays, name: views[name]}), wanted, f"{name} {case}")
-    assert_same_results(results(**views), wanted, f"all {case}")
+        assert_same_results(
+            results(bit_engine.backend, **{**arrays, name: views[name]}), wanted, f"{name} {case}"
+        )
+    assert_same_results(results(bit_engine.backend, **views), wanted, f"all {case}")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_batch_of_stride_zero(native_engine, dtype, rng, shape):
+def test_batch_of_stride_zero(bit_engine, dtype, rng, shape):
     arrays = problem(rng, dtype, *shape)
     for name in ("x", "grad", "mask"):
         one = np.broadcast_to(arrays[name][:1], arrays[name].shape)
-        wanted = results(**{**arrays, name: one.copy()})
-        case = f"{native_engine} {dtype} {shape} {name} of stride 0"
-        assert_same_results(results(**{**arrays, name: one}), wanted, case)
+        wanted = results(bit_engine.backend, **{**arrays, name: one.copy()})
+        case = f"{bit_engine} {dtype} {shape} {name} of stride 0"
+        assert_same_results(results(bit_engine.backend, **{**arrays, name: one}), wanted, case)
     rows = np.broadcast_to(arrays["weight"][:1], arrays["weight"].shape)
-    wanted = results(**{**arrays, "weight": rows.copy()})
-    assert_same_results(results(**{**arrays, "weight": rows}), wanted, "weight of stride 0")
+    wanted = results(bit_engine.backend, **{**arrays, "weight": rows.copy()})
+    assert_same_results(
+        results(bit_engine.backend, **{**arrays, "weight": rows}), wanted, "weight of stride 0"
+    )
 
 
 POISONS = {"NaN": np.nan, "0xFF": None, "zeros": 0.0, "huge": 1e38}
@@ -131,13 +135,13 @@ def poisoned(array, poison):
 
 @pytest.mark.parametrize("poison", POISONS)
 @pytest.mark.parametrize("shape", [*SHAPES, (20, 0, 33), (100, 300, 77)])
-def test_what_was_in_memory_before(native_engine, dtype, rng, shape, poison):
+def test_what_was_in_memory_before(bit_engine, dtype, rng, shape, poison):
     """Results are overwritten, not added to, in every tile; also those the package allocates."""
     arrays = problem(rng, dtype, *shape)
-    wanted = results(**arrays)
+    wanted = results(bit_engine.backend, **arrays)
     value = POISONS[poison]
-    case = f"{native_engine} {dtype} {shape} over {poison}"
-    module, packed = native_engine.module, native_engine.module.pack_weight(arrays["weight"])
+    case = f"{bit_engine} {dtype} {shape} over {poison}"
+    module, packed = bit_engine.module, bit_engine.module.pack_weight(arrays["weight"])
     rows, features, columns = shape
     for weight in (arrays["weight"], packed):
         out, mask = np.empty((rows, columns), dtype), np.empty_like(arrays["mask"])
@@ -160,15 +164,15 @@ def test_what_was_in_memory_before(native_engine, dtype, rng, shape, poison):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_workspace_of_an_earlier_call(native_engine, dtype, rng, threads):
+def test_workspace_of_an_earlier_call(bit_engine, dtype, rng, threads):
     """A call on NaNs leaves nothing behind that a later call reads."""
     homfast.set_num_threads(threads)
     for shape in [*SHAPES, (100, 300, 77), (300, 129, 65)]:
         arrays = problem(rng, dtype, *shape)
-        wanted = results(**arrays)
+        wanted = results(bit_engine.backend, **arrays)
         nans = problem(rng, dtype, 310, 310, 130)
         for name in ("x", "weight", "grad"):
             nans[name][...] = np.nan
-        results(**nans)
-        case = f"{native_engine} {dtype} {shape} after NaNs, {threads} threads"
-        assert_same_results(results(**arrays), wanted, case)
+        results(bit_engine.backend, **nans)
+        case = f"{bit_engine} {dtype} {shape} after NaNs, {threads} threads"
+        assert_same_results(results(bit_engine.backend, **arrays), wanted, case)

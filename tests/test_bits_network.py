@@ -17,8 +17,10 @@ def widths(request):
 
 
 @pytest.fixture
-def net(native_engine, dtype, widths):
-    return ReLUNetwork.random(widths, seed=9, dtype=dtype, negative_slope=0.1, backend="native")
+def net(bit_engine, dtype, widths):
+    return ReLUNetwork.random(
+        widths, seed=9, dtype=dtype, negative_slope=0.1, backend=bit_engine.backend
+    )
 
 
 def data(rng, net, rows=1000):
@@ -27,12 +29,12 @@ def data(rng, net, rows=1000):
 
 
 @pytest.mark.parametrize("invariant", [False, True])
-def test_every_batch_size_and_position(native_engine, net, rng, invariant):
+def test_every_batch_size_and_position(bit_engine, net, rng, invariant):
     """Whatever set_batch_invariant says: it is for calls on plain arrays."""
     homfast.set_batch_invariant(invariant)
     x, _ = data(rng, net)
     wanted = net(x)
-    case = f"{native_engine} {net} invariant={invariant}"
+    case = f"{bit_engine} {net} invariant={invariant}"
     for batch in BATCHES:
         assert_same_bits(net(x[:batch]), wanted[:batch], f"{case} {batch} rows")
         assert_same_bits(net(x[-batch:]), wanted[-batch:], f"{case} last {batch} rows")
@@ -41,7 +43,7 @@ def test_every_batch_size_and_position(native_engine, net, rng, invariant):
     assert_same_bits(net(x[0]), wanted[0], f"{case} one vector")
 
 
-def test_derivatives_at_every_batch_size(native_engine, net, rng):
+def test_derivatives_at_every_batch_size(bit_engine, net, rng):
     x, u = data(rng, net)
     v = rng.standard_normal(x.shape).astype(net.dtype)
     linearized = net.linearize(x)
@@ -62,15 +64,15 @@ def test_derivatives_at_every_batch_size(native_engine, net, rng):
             "forward": part.forward(v[rows]),
             "jacobian": net.jacobian(x[:batch][:130]),
         }.items():
-            case = f"{native_engine} {net} {name} {batch} rows"
+            case = f"{bit_engine} {net} {name} {batch} rows"
             assert_same_bits(result, wanted[name][rows], case)
 
 
-def test_all_methods_compute_the_same_network(native_engine, net, rng):
+def test_all_methods_compute_the_same_network(bit_engine, net, rng):
     x, u = data(rng, net, 37)
     y = net(x)
     linearized = net.linearize(x)
-    case = f"{native_engine} {net}"
+    case = f"{bit_engine} {net}"
     assert_same_bits(net.vjp(x)[0], y, f"vjp {case}")
     assert_same_bits(net.jvp(x, x)[0], y, f"jvp {case}")
     assert_same_bits(linearized.output, y, f"linearize {case}")
@@ -78,15 +80,15 @@ def test_all_methods_compute_the_same_network(native_engine, net, rng):
     assert_same_bits(linearized.adjoint(u), net.vjp(x)[1](u)[0], f"adjoint {case}")
 
 
-def test_linearize_at_one_point_is_that_row_of_a_batch(native_engine, net, rng):
+def test_linearize_at_one_point_is_that_row_of_a_batch(bit_engine, net, rng):
     x, u = data(rng, net, 37)
     v = rng.standard_normal(x.shape).astype(net.dtype)
     point, same = net.linearize(x[5]), net.linearize(np.tile(x[5], (37, 1)))
-    assert_same_bits(point.forward(v), same.forward(v), f"{native_engine} {net} forward")
-    assert_same_bits(point.adjoint(u), same.adjoint(u), f"{native_engine} {net} adjoint")
+    assert_same_bits(point.forward(v), same.forward(v), f"{bit_engine} {net} forward")
+    assert_same_bits(point.adjoint(u), same.adjoint(u), f"{bit_engine} {net} adjoint")
 
 
-def test_thread_counts(native_engine, net, rng):
+def test_thread_counts(bit_engine, net, rng):
     x, u = data(rng, net)
 
     def results():
@@ -99,12 +101,12 @@ def test_thread_counts(native_engine, net, rng):
     for threads in (2, 3, 5, 8):
         homfast.set_num_threads(threads)
         for index, (result, other) in enumerate(zip(results(), wanted, strict=True)):
-            case = f"{native_engine} {net} result {index} {threads} threads"
+            case = f"{bit_engine} {net} result {index} {threads} threads"
             assert_same_bits(result, other, case)
 
 
 @pytest.mark.parametrize("layout", ["F", "rows apart", "rows reversed", "columns apart", "byte 1"])
-def test_strides_of_the_input(native_engine, net, rng, layout):
+def test_strides_of_the_input(bit_engine, net, rng, layout):
     x, _ = data(rng, net, 40)
     raw = np.zeros(x.nbytes + 64, np.uint8)
     unaligned = raw[1 : 1 + x.nbytes].view(x.dtype).reshape(x.shape)
@@ -116,18 +118,20 @@ def test_strides_of_the_input(native_engine, net, rng, layout):
         "columns apart": np.repeat(x, 2, axis=1)[:, ::2],
         "byte 1": unaligned,
     }[layout]
-    assert_same_bits(net(view), net(x), f"{native_engine} {net} {layout}")
+    assert_same_bits(net(view), net(x), f"{bit_engine} {net} {layout}")
 
 
-def test_set_target_repacks_the_weights(native_engine, net, rng):
+def test_set_target_repacks_the_weights(native_engine, dtype, widths, rng):
     """A network made under another target computes as one made under the current one."""
     from engines import NATIVE_ENGINES
 
+    options = {"negative_slope": 0.1, "backend": "native"}
+    net = ReLUNetwork.random(widths, seed=9, dtype=dtype, **options)
     x, u = data(rng, net, 37)
     wanted, gradients = net(x), net.vjp(x)[1](u)
     for other in NATIVE_ENGINES:
         other.use()
-        moved = ReLUNetwork(net.weights, negative_slope=0.1, backend="native")
+        moved = ReLUNetwork(net.weights, **options)
         y, vjp = net.vjp(x)
         case = f"{net} made on {native_engine}, used on {other}"
         assert_same_bits(y, moved(x), case)

@@ -62,20 +62,20 @@ def test_calls_put_it_back(engine, dtype, rng, register, mode, threads):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_threads_compute_as_the_caller_does(native_engine, dtype, rng, register, mode):
+def test_threads_compute_as_the_caller_does(bit_engine, dtype, rng, register, mode):
     """Workers in another mode than the caller would make bits depend on the thread count."""
     scale = float(np.sqrt(np.finfo(dtype).tiny))
     x = (scale * rng.standard_normal((300, 257))).astype(dtype)
     weight = (scale * rng.standard_normal((129, 257))).astype(dtype)
     mask = pack(rng.random((300, 129)) < 0.5)
     grad = (scale * rng.standard_normal((300, 129))).astype(dtype)
-    results = {}
+    results, backend = {}, bit_engine.backend
     try:
         for threads in (1, 2, 5):
             homfast.set_num_threads(threads)
             mxcsr.write(register | MODES[mode])
-            y = homfast.linear(x, weight, backend="native")
-            gradients = homfast.linear_relu_backward(grad, x, weight, mask, backend="native")
+            y = homfast.linear(x, weight, backend=backend)
+            gradients = homfast.linear_relu_backward(grad, x, weight, mask, backend=backend)
             mxcsr.write(register)
             results[threads] = y, *gradients
     finally:
@@ -86,4 +86,4 @@ def test_threads_compute_as_the_caller_does(native_engine, dtype, rng, register,
         assert denormal.any(), "the data show no denormals"
     for threads in (2, 5):
         for result, wanted in zip(results[threads], results[1], strict=True):
-            assert_same_bits(result, wanted, f"{native_engine} {dtype} {mode} {threads} threads")
+            assert_same_bits(result, wanted, f"{bit_engine} {dtype} {mode} {threads} threads")

@@ -54,22 +54,22 @@ def check(engine, seed, stream, block, dtype):
 
 
 @pytest.mark.parametrize("seed", [0, SEED, 2**64 - 1])
-def test_ragged_blocks(native_engine, dtype, seed):
+def test_ragged_blocks(bit_engine, dtype, seed):
     for block in RAGGED:
-        check(native_engine, seed, stream(dtype), block, dtype)
+        check(bit_engine, seed, stream(dtype), block, dtype)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("block", LARGE, ids=str)
-def test_threads_and_tiles(native_engine, dtype, block, threads):
+def test_threads_and_tiles(bit_engine, dtype, block, threads):
     homfast.set_num_threads(threads)
-    check(native_engine, SEED, stream(dtype), block, dtype)
+    check(bit_engine, SEED, stream(dtype), block, dtype)
 
 
-def test_streams(native_engine, dtype):
+def test_streams(bit_engine, dtype):
     """The last word of the counter counts with all its bits."""
     for word in (0, 1, 2**31, 2**32 - 1):
-        check(native_engine, SEED, word, (3, 1, 5, 70), dtype)
+        check(bit_engine, SEED, word, (3, 1, 5, 70), dtype)
 
 
 def test_operators_ask_the_backend_in_use(engine, dtype, monkeypatch):

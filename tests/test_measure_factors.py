@@ -47,10 +47,8 @@ def test_factor_form_is_within_the_bound_of_the_product(make, dtype, rng):
     assert (np.abs(op.forward_factors(U, V) - exact) <= bound + 1e-300).all()
 
 
-def test_a_sample_alone_has_the_bits_it_has_in_a_batch(
-    native_engine, make, dtype, rng, monkeypatch
-):
-    monkeypatch.setattr(_backends, "_automatic", native_engine.module)
+def test_a_sample_alone_has_the_bits_it_has_in_a_batch(bit_engine, make, dtype, rng, monkeypatch):
+    monkeypatch.setattr(_backends, "_automatic", bit_engine.module)
     op = make(dtype)
     d1, d2 = op.matrix_shape
     U, V = draw(rng, (20, d1, 2), dtype), draw(rng, (20, d2, 2), dtype)

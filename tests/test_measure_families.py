@@ -134,10 +134,10 @@ def test_rank_one_rows_are_outer_products(dtype, rng, symmetric):
     np.testing.assert_allclose(op(X.ravel()), wanted, **tolerance(dtype))
 
 
-def test_rank_one_of_any_tile(native_engine, dtype, rng, monkeypatch):
+def test_rank_one_of_any_tile(bit_engine, dtype, rng, monkeypatch):
     from homfast.measure import rank_one
 
-    monkeypatch.setattr(_backends, "_automatic", native_engine.module)
+    monkeypatch.setattr(_backends, "_automatic", bit_engine.module)
     op = RankOne(30, (7, 5), seed=3, dtype=dtype)
     x, y = draw(rng, (6, 35), dtype), draw(rng, (6, 30), dtype)
     wanted = op(x), op.adjoint(y)

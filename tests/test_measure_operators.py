@@ -245,8 +245,8 @@ def test_torch_in_torch_out(dtype_name):
 # Bits -------------------------------------------------------------------------------------------
 
 
-def test_a_row_alone_has_the_bits_it_has_in_a_batch(native_engine, dtype, rng, monkeypatch):
-    monkeypatch.setattr(_backends, "_automatic", native_engine.module)
+def test_a_row_alone_has_the_bits_it_has_in_a_batch(bit_engine, dtype, rng, monkeypatch):
+    monkeypatch.setattr(_backends, "_automatic", bit_engine.module)
     for name, make in ALL.items():
         if "generic" in name:
             continue
@@ -254,24 +254,24 @@ def test_a_row_alone_has_the_bits_it_has_in_a_batch(native_engine, dtype, rng, m
         x = draw(rng, (40, op.shape[1]), op.input_dtype)
         y, back = op(x), op.gram(x)
         for part in (slice(0, 1), slice(7, 8), slice(39, 40), slice(5, 20), slice(1, 39)):
-            assert_same_bits(op(x[part]), y[part], f"{native_engine} {op} forward {part}")
-            assert_same_bits(op.gram(x[part]), back[part], f"{native_engine} {op} gram {part}")
+            assert_same_bits(op(x[part]), y[part], f"{bit_engine} {op} forward {part}")
+            assert_same_bits(op.gram(x[part]), back[part], f"{bit_engine} {op} gram {part}")
         strided = np.repeat(x, 2, axis=0)[::2]
-        assert_same_bits(op(strided), y, f"{native_engine} {op} with a stride")
-        assert_same_bits(op.matvec(x[3]), y[3], f"{native_engine} {op} matvec")
-        assert_same_bits(np.ascontiguousarray(op.matmat(x.T).T), y, f"{native_engine} {op} matmat")
+        assert_same_bits(op(strided), y, f"{bit_engine} {op} with a stride")
+        assert_same_bits(op.matvec(x[3]), y[3], f"{bit_engine} {op} matvec")
+        assert_same_bits(np.ascontiguousarray(op.matmat(x.T).T), y, f"{bit_engine} {op} matmat")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_any_number_of_threads(native_engine, dtype, rng, monkeypatch, threads):
-    monkeypatch.setattr(_backends, "_automatic", native_engine.module)
+def test_any_number_of_threads(bit_engine, dtype, rng, monkeypatch, threads):
+    monkeypatch.setattr(_backends, "_automatic", bit_engine.module)
     for family in ("gaussian", "rademacher", "sparse", "hadamard", "cosine", "rank one"):
         op = ALL[family](dtype)
         x = draw(rng, (200, op.shape[1]), op.input_dtype)
         homfast.set_num_threads(1)
         wanted = op.gram(x)
         homfast.set_num_threads(threads)
-        assert_same_bits(op.gram(x), wanted, f"{native_engine} {op}")
+        assert_same_bits(op.gram(x), wanted, f"{bit_engine} {op}")
 
 
 @pytest.mark.parametrize("shape", [(23, 37), (300, 1100), (9000, 70)])
@@ -293,7 +293,7 @@ def test_stored_or_not(automatic, dtype, rng, shape):
                 np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-def test_sparse_columns_of_any_tile(native_engine, dtype, rng, monkeypatch):
+def test_sparse_columns_of_any_tile(bit_engine, dtype, rng, monkeypatch):
     from homfast.measure import sparse_sign
 
     op = measure.SparseSign(50, 150, seed=3, dtype=dtype, store=False)
@@ -305,8 +305,8 @@ def test_sparse_columns_of_any_tile(native_engine, dtype, rng, monkeypatch):
         assert_same_bits(op.adjoint(y), wanted[1], f"{columns} columns")
 
 
-def test_rows_keep_their_bits(native_engine, dtype, rng, monkeypatch):
-    monkeypatch.setattr(_backends, "_automatic", native_engine.module)
+def test_rows_keep_their_bits(bit_engine, dtype, rng, monkeypatch):
+    monkeypatch.setattr(_backends, "_automatic", bit_engine.module)
     for name in (
         *("dense", "gaussian", "gaussian not stored", "rademacher", "sparse", "hadamard"),
         *("cosine", "circulant", "fourier", "gaussian, complex", "rank one", "stack"),
@@ -314,7 +314,7 @@ def test_rows_keep_their_bits(native_engine, dtype, rng, monkeypatch):
         op = ALL[name](dtype)
         x = draw(rng, (5, op.shape[1]), op.input_dtype)
         whole = np.ascontiguousarray(op(x)[:, 4:15])
-        assert_same_bits(op.rows(4, 15)(x), whole, f"{native_engine} {op}")
+        assert_same_bits(op.rows(4, 15)(x), whole, f"{bit_engine} {op}")
 
 
 def test_power_of_two_scales_exactly(op, rng):

@@ -54,37 +54,37 @@ def stored(engine, kind, x, shape, adjoint):
 
 @pytest.mark.parametrize("adjoint", [False, True], ids=["forward", "adjoint"])
 @pytest.mark.parametrize("kind", ENSEMBLES)
-def test_bits_of_the_stored_matrix(native_engine, dtype, kind, adjoint, rng):
+def test_bits_of_the_stored_matrix(bit_engine, dtype, kind, adjoint, rng):
     for shape in SHAPES:
         width = shape[1] if adjoint else shape[0]
         for batch in BATCHES:
             x = rng.standard_normal((batch, shape[0] if adjoint else shape[1])).astype(dtype)
-            actual = run(native_engine, kind, x, width, adjoint)
-            case = f"{native_engine} {kind} {dtype} {shape} batch={batch} adjoint={adjoint}"
-            assert_same_bits(actual, stored(native_engine, kind, x, shape, adjoint), case)
+            actual = run(bit_engine, kind, x, width, adjoint)
+            case = f"{bit_engine} {kind} {dtype} {shape} batch={batch} adjoint={adjoint}"
+            assert_same_bits(actual, stored(bit_engine, kind, x, shape, adjoint), case)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("kind", ENSEMBLES)
-def test_threads_positions_and_strides(native_engine, dtype, kind, threads, rng):
+def test_threads_positions_and_strides(bit_engine, dtype, kind, threads, rng):
     """Each row alone, and in the middle of a batch of other strides, on any number of threads."""
     m, n = 517, 1300
     for adjoint in (False, True):
         x = rng.standard_normal((11, m if adjoint else n)).astype(dtype)
         homfast.set_num_threads(1)
-        wanted = run(native_engine, kind, x, n if adjoint else m, adjoint)
+        wanted = run(bit_engine, kind, x, n if adjoint else m, adjoint)
         homfast.set_num_threads(threads)
-        case = f"{native_engine} {kind} {dtype} threads={threads} adjoint={adjoint}"
+        case = f"{bit_engine} {kind} {dtype} threads={threads} adjoint={adjoint}"
         apart = np.full((22, x.shape[1] + 3), np.inf, dtype)[::2, 1:-2]
         apart[...] = x
         around = np.full((13, wanted.shape[1] + 5), 77, dtype)
         inside = around[1:-1, 2:-3]
-        run(native_engine, kind, apart, 0, adjoint, inside)
+        run(bit_engine, kind, apart, 0, adjoint, inside)
         assert_same_bits(inside, wanted, case)
         inside[...] = 77
         assert (around == 77).all(), f"{case}: written outside"
         for i in (0, 5, 10):
-            alone = run(native_engine, kind, x[i : i + 1], wanted.shape[1], adjoint)
+            alone = run(bit_engine, kind, x[i : i + 1], wanted.shape[1], adjoint)
             assert_same_bits(alone, wanted[i : i + 1], f"{case} row {i} alone")
 
 
@@ -117,14 +117,14 @@ def test_zero_sizes(engine, dtype, kind):
 
 
 @pytest.mark.parametrize("kind", ENSEMBLES)
-def test_special_values_stay_in_their_row(native_engine, dtype, kind, rng):
+def test_special_values_stay_in_their_row(bit_engine, dtype, kind, rng):
     x = rng.standard_normal((6, 300)).astype(dtype)
-    clean = run(native_engine, kind, x, 40, False)
+    clean = run(bit_engine, kind, x, 40, False)
     x[2, 7], x[4, 299] = np.nan, np.inf
-    actual = run(native_engine, kind, x, 40, False)
+    actual = run(bit_engine, kind, x, 40, False)
     assert np.isnan(actual[2]).all() and np.isinf(actual[4]).all()
     keep = [0, 1, 3, 5]
-    assert_same_bits(actual[keep], clean[keep], f"{native_engine} {kind}")
+    assert_same_bits(actual[keep], clean[keep], f"{bit_engine} {kind}")
 
 
 def test_what_does_not_fit_is_refused(native_engine):

@@ -65,9 +65,9 @@ def on_threads(count, target):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_concurrent_callers_get_the_bits_of_a_serial_one(native_engine, threads):
+def test_concurrent_callers_get_the_bits_of_a_serial_one(bit_engine, threads):
     homfast.set_num_threads(threads)
-    work = Work("native")
+    work = Work(bit_engine.backend)
 
     def caller(index):
         order = np.random.default_rng(index).permutation(3 * len(work.jobs))
@@ -77,9 +77,9 @@ def test_concurrent_callers_get_the_bits_of_a_serial_one(native_engine, threads)
     on_threads(8, caller)
 
 
-def test_set_num_threads_while_others_compute(native_engine):
+def test_set_num_threads_while_others_compute(bit_engine):
     homfast.set_num_threads(2)
-    work = Work("native")
+    work = Work(bit_engine.backend)
     stop = threading.Event()
 
     def caller(index):
@@ -96,37 +96,37 @@ def test_set_num_threads_while_others_compute(native_engine):
     on_threads(5, caller)
 
 
-def test_errors_in_one_thread_leave_others_alone(native_engine):
-    work = Work("native")
+def test_errors_in_one_thread_leave_others_alone(bit_engine):
+    work = Work(bit_engine.backend)
     bad = np.ones((3, 4), np.float32)
 
     def caller(index):
         for job in range(len(work.jobs)):
             if index % 2:
                 with pytest.raises(ValueError, match=r"^x: "):
-                    homfast.linear(bad, bad.T.copy(), backend="native")
+                    homfast.linear(bad, bad.T.copy(), backend=bit_engine.backend)
             work.check(job)
 
     on_threads(6, caller)
 
 
-def test_one_network_for_many_threads(native_engine, dtype, rng):
+def test_one_network_for_many_threads(bit_engine, dtype, rng):
     homfast.set_num_threads(2)
-    net = ReLUNetwork.random((33, 200, 100, 7), dtype=dtype, backend="native")
+    net = ReLUNetwork.random((33, 200, 100, 7), dtype=dtype, backend=bit_engine.backend)
     x = rng.standard_normal((300, 33)).astype(dtype)
     wanted, jacobian = net(x), net.jacobian(x[:20])
 
     def caller(index):
         for _ in range(10):
             rows = slice(index, 300 - index)
-            assert_same_bits(net(x[rows]), wanted[rows], f"{native_engine} {dtype}")
-            assert_same_bits(net.jacobian(x[:20]), jacobian, f"{native_engine} {dtype}")
+            assert_same_bits(net(x[rows]), wanted[rows], f"{bit_engine} {dtype}")
+            assert_same_bits(net.jacobian(x[:20]), jacobian, f"{bit_engine} {dtype}")
 
     on_threads(6, caller)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_gil_is_released(native_engine, threads):
+def test_the_gil_is_released(bit_engine, threads):
     """While a kernel runs for a second or so, this thread goes on."""
     homfast.set_num_threads(threads)
     x = np.broadcast_to(np.ones(1024, np.float32), (20_000, 1024))
@@ -134,7 +134,7 @@ def test_the_gil_is_released(native_engine, threads):
 
     def compute():
         while not done.is_set():
-            homfast.linear(x, weight, backend="native")
+            homfast.linear(x, weight, backend=bit_engine.backend)
 
     worker = threading.Thread(target=compute, daemon=True)
     worker.start()
@@ -147,24 +147,25 @@ def test_the_gil_is_released(native_engine, threads):
     done.set()
     worker.join(60)
     assert not worker.is_alive()
-    assert len(gaps) > 20, f"{native_engine}: {len(gaps)} turns in a second, one {max(gaps):.2f} s"
+    assert len(gaps) > 20, f"{bit_engine}: {len(gaps)} turns in a second, one {max(gaps):.2f} s"
 
 
 FORK = """
 import hashlib, os, signal, sys, threading
 import numpy as np
 import homfast
-homfast.set_target({target!r})
+if {target!r}:
+    homfast.set_target({target!r})
 homfast.set_num_threads(3)
 rng = np.random.default_rng(1)
 x = rng.standard_normal((300, 257)).astype(np.float32)
 weight = rng.standard_normal((129, 257)).astype(np.float32)
-net = homfast.ReLUNetwork([weight, weight.T.copy()], backend="native")
+net = homfast.ReLUNetwork([weight, weight.T.copy()], backend={backend!r})
 grad = rng.standard_normal((300, 129)).astype(np.float32)
 
 def work():
-    y, mask = homfast.linear_relu(x, weight, return_mask=True, backend="native")
-    gradients = homfast.linear_relu_backward(grad, x, weight, mask, backend="native")
+    y, mask = homfast.linear_relu(x, weight, return_mask=True, backend={backend!r})
+    gradients = homfast.linear_relu_backward(grad, x, weight, mask, backend={backend!r})
     trained = net.to(x)
     homfast.fit(trained, [(x, x)], learning_rate=1e-3)
     return b"".join(a.tobytes() for a in (y, mask, *gradients, net(x), *trained.weights))
@@ -243,8 +244,8 @@ assert homfast.get_num_threads() == 3 and work() == wanted
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_fork(native_engine, scene):
-    setup = FORK.format(target=native_engine.target)
+def test_fork(bit_engine, scene):
+    setup = FORK.format(target=bit_engine.target, backend=bit_engine.backend)
     if scene == "fork before the first call":  # the pool is not made yet
         setup = setup.replace("wanted = work()", "")
     code = setup + SCENES[scene]

@@ -132,17 +132,17 @@ def test_training_is_the_same_in_every_run(engine, dtype):
     assert_same_weights(first, second, f"{engine} {dtype}")
 
 
-def test_thread_count_does_not_change_training(native_engine, dtype):
+def test_thread_count_does_not_change_training(bit_engine, dtype):
     data = batches(dtype, 5, rows=700)
-    wanted = make(native_engine, dtype)
+    wanted = make(bit_engine, dtype)
     homfast.set_num_threads(1)
     loss = homfast.fit(wanted, data, learning_rate=1e-2).loss
     for threads in (2, 3, 5):
         homfast.set_num_threads(threads)
-        net = make(native_engine, dtype)
+        net = make(bit_engine, dtype)
         history = homfast.fit(net, data, learning_rate=1e-2)
-        assert_same_bits(history.loss, loss, f"{native_engine} {dtype} {threads} threads")
-        assert_same_weights(net, wanted, f"{native_engine} {dtype} {threads} threads")
+        assert_same_bits(history.loss, loss, f"{bit_engine} {dtype} {threads} threads")
+        assert_same_weights(net, wanted, f"{bit_engine} {dtype} {threads} threads")
 
 
 def test_it_learns(engine, dtype):

@@ -26,54 +26,52 @@ def state(rng, size, dtype):
 
 
 @pytest.mark.parametrize("kind", COEFFICIENTS)
-def test_adam_is_the_reference(native_engine, dtype, rng, kind):
+def test_adam_is_the_reference(bit_engine, dtype, rng, kind):
     for size in SIZES:
         arrays = state(rng, size, dtype)
         wanted = [array.copy() for array in arrays]
-        native_engine.module.adam_update(*arrays, COEFFICIENTS[kind])
+        bit_engine.module.adam_update(*arrays, COEFFICIENTS[kind])
         reference.adam_update(*wanted, COEFFICIENTS[kind])
         for name, array, other in zip(
             ("weight", "grad", "first_moment", "second_moment"), arrays, wanted, strict=True
         ):
-            assert_same_bits(array, other, f"{native_engine} {dtype} {kind} {name} size={size}")
+            assert_same_bits(array, other, f"{bit_engine} {dtype} {kind} {name} size={size}")
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_sgd_is_the_reference(native_engine, dtype, rng, weight_decay):
+def test_sgd_is_the_reference(bit_engine, dtype, rng, weight_decay):
     for size in SIZES:
         weight, grad, _, _ = state(rng, size, dtype)
         wanted, kept = weight.copy(), grad.copy()
-        native_engine.module.sgd_update(weight, grad, 0.1, weight_decay)
+        bit_engine.module.sgd_update(weight, grad, 0.1, weight_decay)
         reference.sgd_update(wanted, grad, 0.1, weight_decay)
-        assert_same_bits(weight, wanted, f"{native_engine} {dtype} {weight_decay} size={size}")
+        assert_same_bits(weight, wanted, f"{bit_engine} {dtype} {weight_decay} size={size}")
         assert_same_bits(grad, kept, "the gradient was written to")
 
 
-def test_threads_do_not_change_the_step(native_engine, dtype, rng):
+def test_threads_do_not_change_the_step(bit_engine, dtype, rng):
     for size in (65, 100_003, 1_000_001):
         arrays = state(rng, size, dtype)
         results = []
         for threads in (1, 2, 5):
             homfast.set_num_threads(threads)
             own = [array.copy() for array in arrays]
-            native_engine.module.adam_update(*own, COEFFICIENTS["adam with decay"])
-            native_engine.module.sgd_update(own[0], own[1], 0.1, 0.01)
+            bit_engine.module.adam_update(*own, COEFFICIENTS["adam with decay"])
+            bit_engine.module.sgd_update(own[0], own[1], 0.1, 0.01)
             results.append(own)
         for own in results[1:]:
             for array, wanted in zip(own, results[0], strict=True):
-                assert_same_bits(array, wanted, f"{native_engine} {dtype} size={size}")
+                assert_same_bits(array, wanted, f"{bit_engine} {dtype} size={size}")
 
 
-def test_a_wrong_element_stays_alone(native_engine, dtype, rng):
+def test_a_wrong_element_stays_alone(bit_engine, dtype, rng):
     arrays = state(rng, 70, dtype)
     wanted = [array.copy() for array in arrays]
-    native_engine.module.adam_update(*wanted, COEFFICIENTS["adam"])
+    bit_engine.module.adam_update(*wanted, COEFFICIENTS["adam"])
     for place in (0, 7, 8, 63, 69):
         own = [array.copy() for array in arrays]
         own[1][0, place] = np.nan
-        native_engine.module.adam_update(*own, COEFFICIENTS["adam"])
+        bit_engine.module.adam_update(*own, COEFFICIENTS["adam"])
         others = np.delete(np.arange(70), place)
         assert np.isnan(own[0][0, place])
-        assert_same_bits(
-            own[0][:, others], wanted[0][:, others], f"{native_engine} {dtype} {place}"
-        )
+        assert_same_bits(own[0][:, others], wanted[0][:, others], f"{bit_engine} {dtype} {place}")

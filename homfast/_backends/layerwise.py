@@ -41,8 +41,13 @@ class LayerwiseNetwork:
             u = target
 
 
+def _array(layer):
+    """The weight itself, of a layer that is packed or not."""
+    return layer if isinstance(layer, np.ndarray) else layer.weight
+
+
 class LayerwiseTraining:
-    """The calls of ``_protocol.Training``, likewise; layers are plain arrays here."""
+    """The calls of ``_protocol.Training``, likewise."""
 
     def __init__(self, network):
         self._network = network
@@ -66,7 +71,7 @@ class LayerwiseTraining:
         return None
 
     def fit_step(self, x, target, adam, learning_rate, weight_decay, first, second):
-        ops, weights = self._network.ops, self._network.layers
+        ops, layers = self._network.ops, self._network.layers
         y, trace = self.trace(np.ascontiguousarray(x))
         residual = y - target
         count = max(residual.size, 1)
@@ -76,11 +81,14 @@ class LayerwiseTraining:
             return loss
         residual *= residual.dtype.type(2.0 / count)
         _, gradients = trace.pull_back(residual, False)
-        for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+        for index, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
+            weight = _array(layer)
             if adam:
                 ops.adam_update(weight, gradient, first[index], second[index], adam)
             else:
                 ops.sgd_update(weight, gradient, learning_rate, weight_decay)
+            if weight is not layer:
+                layer.refresh()
         return loss
 
 
@@ -100,7 +108,7 @@ class LayerwiseTrace:
         if grad_output.dtype != layers[0].dtype or not grad_output.flags.c_contiguous:
             return None
         grad = grad_output
-        grad_weights = [np.empty_like(layer) for layer in layers]
+        grad_weights = [np.empty(layer.shape, layer.dtype) for layer in layers]
         for index in reversed(range(len(layers))):
             mask = self._masks[index]
             ops.grad_weight(grad, self._inputs[index], mask, slope, grad_weights[index])

@@ -1,0 +1,52 @@
+"""How kernels are compiled: explicit types, no GIL, no fast math, and a cache that cannot hurt.
+
+Division is NumPy's: by zero it gives an infinity or NaN, where Python's would raise.
+
+Numba's cache on disk knows the processor, Numba's version, and the file, byte code and closure of a
+function, but neither the other files that went into it nor the constants of an intrinsic. So every
+kernel closes over `stamp`, a hash of all files of this package, and over the sizes it is made for.
+Where the cache cannot be written or read (a read-only install without a home, a full disk, a broken
+file) the kernel is compiled for the process alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+_logger = logging.getLogger("homfast")
+
+
+@functools.cache
+def stamp() -> int:
+    """A number that changes with any file of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        try:
+            digest.update(path.read_bytes())
+        except OSError:  # within an archive: the files are as old as the archive
+            digest.update(path.name.encode())
+    return int.from_bytes(digest.digest()[:7], "little")
+
+
+def compile_kernel(function: Callable[..., Any], *signatures: Any) -> Callable[..., Any]:
+    """`function` compiled for these argument types and no others, which run without the GIL."""
+    for cache in (True, False):
+        try:
+            compiled = numba.njit(nogil=True, cache=cache, error_model="numpy")(function)
+            for signature in signatures:
+                compiled.compile(signature)
+            compiled.disable_compile()
+        except Exception as error:
+            if not cache:
+                raise
+            _logger.debug("%s: Numba's cache is not used: %s", function.__qualname__, error)
+        else:
+            return compiled
+    raise AssertionError("unreachable")
