@@ -50,4 +50,7 @@ void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weigh
 template <class T>
 double measure_peak(double seconds);
 
+// The same of products of bf16 tiles on the target's matrix unit; 0 where it has none.
+double measure_matrix_peak(double seconds);
+
 }  // namespace homfast
