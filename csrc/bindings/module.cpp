@@ -202,8 +202,10 @@ void bind_settings(py::module_& m) {
   m.def(
       "measure_peak",
       [](const std::string& dtype, double seconds) {
-        check(dtype == "float32" || dtype == "float64", "dtype: wanted 'float32' or 'float64'");
+        check(dtype == "float32" || dtype == "float64" || dtype == "bfloat16",
+              "dtype: wanted 'float32', 'float64' or 'bfloat16'");
         const py::gil_scoped_release release;
+        if (dtype == "bfloat16") return measure_matrix_peak(seconds);
         return dtype == "float32" ? measure_peak<float>(seconds) : measure_peak<double>(seconds);
       },
       py::arg("dtype"), py::arg("seconds"));

@@ -67,6 +67,29 @@ void set_b(Product<T>& p, MatrixView<const T> b, Layout layout, const T* panels)
   p.b_layout = panels ? Layout::panels : layout;
 }
 
+// What all threads together reach with run(rounds), called for at least so many seconds.
+template <class Run>
+double rounds_per_second(double seconds, index_t rounds_a_call, Run run) {
+  using Clock = std::chrono::steady_clock;
+  const int threads = num_threads();
+  std::atomic<long long> rounds{0};
+  Clock::time_point end;
+  auto work = [&](index_t) {
+    do {
+      run(rounds_a_call);
+      rounds.fetch_add(rounds_a_call, std::memory_order_relaxed);
+    } while (Clock::now() < end);
+  };
+  end = Clock::now() + std::chrono::milliseconds(2);  // clocks up and workers awake
+  parallel_for(threads, work);
+  rounds.store(0);
+  const auto begin = Clock::now();
+  end = begin + std::chrono::nanoseconds(static_cast<long long>(seconds * 1e9));
+  parallel_for(threads, work);
+  const double elapsed = std::chrono::duration<double>(Clock::now() - begin).count();
+  return static_cast<double>(rounds.load()) / elapsed;
+}
+
 }  // namespace
 
 void set_batch_invariant(bool enabled) { batch_invariant.store(enabled); }
@@ -115,27 +138,17 @@ void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskVie
 
 template <class T>
 double measure_peak(double seconds) {
-  using Clock = std::chrono::steady_clock;
   const KernelTable<T>& table = kernels<T>(target());
-  const int threads = num_threads();
-  std::atomic<long long> rounds{0};
   volatile T sink = T(0);
-  Clock::time_point end;
-  auto work = [&](index_t) {
-    constexpr index_t kRounds = 1 << 14;
-    do {
-      sink = table.fma_chain(kRounds, static_cast<T>(0.5));
-      rounds.fetch_add(kRounds, std::memory_order_relaxed);
-    } while (Clock::now() < end);
-  };
-  end = Clock::now() + std::chrono::milliseconds(2);  // clocks up and workers awake
-  parallel_for(threads, work);
-  rounds.store(0);
-  const auto begin = Clock::now();
-  end = begin + std::chrono::nanoseconds(static_cast<long long>(seconds * 1e9));
-  parallel_for(threads, work);
-  const double elapsed = std::chrono::duration<double>(Clock::now() - begin).count();
-  return static_cast<double>(rounds.load()) * static_cast<double>(table.fma_chain_flops) / elapsed;
+  auto run = [&](index_t rounds) { sink = table.fma_chain(rounds, static_cast<T>(0.5)); };
+  return rounds_per_second(seconds, 1 << 14, run) * static_cast<double>(table.fma_chain_flops);
+}
+
+double measure_matrix_peak(double seconds) {
+  const KernelTable<float>& table = kernels<float>(target());
+  if (!table.matrix_chain) return 0;
+  return rounds_per_second(seconds, 1 << 10, table.matrix_chain) *
+         static_cast<double>(table.matrix_chain_flops);
 }
 
 #define HF_INSTANTIATE(T)                                                                       \

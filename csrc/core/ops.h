@@ -38,4 +38,7 @@ void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskVie
 template <class T>
 double measure_peak(double seconds);
 
+// The same of products of bf16 tiles on the target's matrix unit; 0 where it has none.
+double measure_matrix_peak(double seconds);
+
 }  // namespace homfast

@@ -1,6 +1,7 @@
 """The shapes that are measured, as data, and what each costs.
 
-GFLOP/s count 2 m n k once for a product, whatever a target makes of it (six bf16 products, say).
+GFLOP/s count 2 m n k once for a product, whatever a target makes of it (six bf16 products, say);
+the share of a matrix unit counts them all, where it is the unit that computes.
 Bytes count each operand and each result once: the least that any implementation moves, hence the
 intensity of a roofline plot.
 """
@@ -8,6 +9,9 @@ intensity of a roofline plot.
 from __future__ import annotations
 
 from typing import NamedTuple
+
+# Sums of fewer terms, and plain weights at fewer rows, do without a matrix unit (README).
+_LEAST_ON_UNIT = 16
 
 
 class LayerCase(NamedTuple):
@@ -35,6 +39,11 @@ class LayerCase(NamedTuple):
         if direction == "forward":
             return itemsize * (x + weight + y)
         return itemsize * (2 * x + 2 * weight + y) + self.batch * ((self.out_features + 7) // 8)
+
+    def on_matrix_unit(self, direction: str) -> bool:
+        """Whether a target with a matrix unit computes all products on it."""
+        terms = {"forward": self.in_features, "backward": self.out_features}[direction]
+        return min(self.batch, terms) >= _LEAST_ON_UNIT
 
 
 class NetworkCase(NamedTuple):
@@ -78,6 +87,11 @@ class NetworkCase(NamedTuple):
         passes = {"forward": 1, "gradients": 2, "step": 1}[direction]
         return itemsize * (passes * ends + per_weight * self.weight_count)
 
+    def on_matrix_unit(self, direction: str) -> bool:
+        """Whether a target with a matrix unit computes all products on it."""
+        terms = self.widths[:-1] if direction == "forward" else (self.batch, *self.widths)
+        return min(terms) >= _LEAST_ON_UNIT
+
 
 Case = LayerCase | NetworkCase
 
@@ -109,6 +123,19 @@ NETWORKS = (
 TRAINING = (
     NetworkCase(1024, (128, 512, 512, 256)),
     NetworkCase(256, (64, 256, 256, 128)),
+)
+
+
+# Fewer than 16 rows, where layer calls on plain arrays take another order unless told otherwise.
+INVARIANCE = (
+    LayerCase(1, 256, 1024),
+    LayerCase(1, 64, 256),
+    LayerCase(4, 64, 256),
+    LayerCase(8, 64, 256),
+    LayerCase(15, 300, 77),
+    LayerCase(1, 1024, 1024),
+    LayerCase(8, 512, 512),
+    LayerCase(1, 4096, 4096),
 )
 
 

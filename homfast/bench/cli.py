@@ -1,4 +1,4 @@
-"""``homfast bench``: measure layers, networks, training or operators beside other libraries."""
+"""``homfast bench``: measure our calls beside those of other libraries."""
 
 from __future__ import annotations
 
@@ -6,25 +6,40 @@ import argparse
 import importlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-KINDS = ("layers", "networks", "training", "operators")
+from homfast.bench import arithmetic
+
+KINDS = ("layers", "networks", "training", "operators", "invariance")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``homfast bench`` to its parser. Imports nothing heavy."""
-    parser.add_argument("kind", choices=KINDS, help="what to measure")
+    parser.add_argument(
+        "kind", choices=KINDS, help="what to measure; invariance: what set_batch_invariant costs"
+    )
     parser.add_argument(
         "--shapes",
         nargs="+",
         metavar="SHAPE",
-        help="layers: batch,in,out; networks and training: batch,width,width,...",
+        help="layers, invariance: batch,in,out; networks, training: batch,width,width,...",
     )
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--dtype", choices=arithmetic.DTYPES, default="float32")
+    parser.add_argument(
+        "--precision",
+        choices=arithmetic.PRECISIONS,
+        help='of our float32 products; those of the peers are "highest" (not of training)',
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="for all libraries")
     parser.add_argument("--target", metavar="NAME", help="instruction set of the native kernels")
-    parser.add_argument("--peers", nargs="*", metavar="NAME", help="instead of the usual ones")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        metavar="NAME",
+        help="instead of all that have the operation and are installed",
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help="bursts each runs (default 9)")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop rounds to end about then")
     parser.add_argument("--scale", type=int, metavar="N", help="operators: divide their sizes by N")
@@ -65,7 +80,7 @@ class _Plan:
     """Checked arguments and what follows from them."""
 
     def __init__(self, args: argparse.Namespace):
-        from homfast._backends import automatic
+        from homfast._backends import automatic, native
         from homfast.bench import peers, roofline, threads
         from homfast.bench.compare import Settings
         from homfast.bench.machine import target
@@ -82,7 +97,13 @@ class _Plan:
         if args.seconds is not None and not args.seconds > 0:
             raise ValueError(f"--seconds: got {args.seconds}, wanted more than 0")
         self.settings = Settings(rounds=rounds, seconds=args.seconds)
+        self.options = _options(self.kind, args)
         names = args.peers if args.peers is not None else self.kind.PEERS
+        if not self.kind.PEERS:  # our kernels beside themselves
+            if names:
+                raise ValueError(f"--peers: got {' '.join(names)}, wanted none for {args.kind}")
+            if not native.is_available():
+                raise RuntimeError(f"{args.kind}: {native.why_unavailable()}")
         self.peers, self.absent = peers.load_all(names)
         for path in filter(None, (args.json, args.plot)):
             if not Path(path).absolute().parent.is_dir():
@@ -113,50 +134,60 @@ class _Plan:
         _print_backend_note(description["backend"])
         print(machine.line(description))
         bandwidth = peak.copy_bandwidth(self.threads)
-        print(_roofs(peak.measured_peak(self.args.dtype), bandwidth, self.args.dtype))
-        for name, reason in self.absent.items():
-            print(f"absent: {name}: {reason}")
-        print(table.header(self.kind.COLUMN), flush=True)
-        rows: list[Any] = []
-        code = 0
-        try:
-            for row in compare.run(
-                self.kind, self.cases, self.args.dtype, self.peers, self.settings
-            ):
-                rows.append(row)
-                print(table.text(row), flush=True)
-                for name, reason in row.absent.items():
-                    print(f"    absent: {name}: {reason}")
-        except KeyboardInterrupt:
-            print("interrupted: the rows so far follow from whole measurements")
-            code = 130
-        for line in table.summary(rows):
-            print(line)
-        if rows and code == 0:
-            self._write(description, rows, bandwidth, unset)
-        return code
-
-    def _write(
-        self, description: dict[str, Any], rows: list[Any], bandwidth: float, unset: list[str]
-    ) -> None:
-        from homfast.bench import compare, machine, roofline
-
+        roofs = peak.roofs(self.args.dtype)
+        print(_roofs_line(roofs, bandwidth))
+        precision = self.options.get("precision", arithmetic.default_precision(self.args.dtype))
+        computed_as = precision if "matrix unit" in roofs else "highest"
+        if computed_as != precision and self.options:
+            print(f"NOTE: no matrix unit on this target: {precision!r} is computed as 'highest'")
         report = {
             "kind": self.args.kind,
             "dtype": self.args.dtype,
+            "precision": precision,
+            "computed_as": computed_as,
             "machine": description,
             "absent": self.absent,
             "threads_not_set": unset,
             "copy_gigabytes_per_second": bandwidth / 1e9,
             "settings": vars(self.settings),
-            "geometric_mean": compare.geometric_means(rows),
-            "rows": [row.as_dict() for row in rows],
         }
+        columns = getattr(self.kind, "columns", table.columns)(
+            self.kind.COLUMN, matrix_unit="matrix unit" in roofs
+        )
+        for name, reason in self.absent.items():
+            print(f"absent: {name}: {reason}")
+        print(table.header(columns), flush=True)
+        rows: list[Any] = []
+        code = 0
+        try:
+            for row in compare.run(
+                self.kind, self.cases, self.args.dtype, self.peers, self.settings, **self.options
+            ):
+                rows.append(row)
+                print(table.text(columns, row), flush=True)
+                for name, reason in row.absent.items():
+                    print(f"    absent: {name}: {reason}")
+        except KeyboardInterrupt:
+            print("interrupted: the rows so far follow from whole measurements")
+            code = 130
+        for line in getattr(self.kind, "summary", table.summary)(rows):
+            print(line)
+        for line in table.disturbances(rows):
+            print(line)
+        if rows and code == 0:
+            report["geometric_mean"] = compare.geometric_means(rows)
+            report["rows"] = [row.as_dict() for row in rows]
+            self._write(report, bandwidth)
+        return code
+
+    def _write(self, report: dict[str, Any], bandwidth: float) -> None:
+        from homfast.bench import machine, roofline
+
         if self.args.json:
             text = json.dumps(_rounded(report), indent=1)
             Path(self.args.json).write_text(text + "\n", encoding="utf-8")
         if self.args.plot:
-            title = f"{self.args.kind}, {self.args.dtype}: {machine.line(description)}"
+            title = f"{self.args.kind}, {self.args.dtype}: {machine.line(report['machine'])}"
             roofline.draw(self.args.plot, report["rows"], bandwidth, title)
 
 
@@ -185,11 +216,26 @@ def _print_backend_note(backend: str) -> None:
     )
 
 
-def _roofs(peak: float | None, bandwidth: float, dtype: str) -> str:
-    roof = "no peak without homfast._native"
-    if peak is not None:
-        roof = f"{peak / 1e9:.1f} GFLOP/s {dtype}"
-    return f"measured: {roof}, {bandwidth / 1e9:.1f} GB/s copied (read and written)"
+def _options(kind: Any, args: argparse.Namespace) -> dict[str, str]:
+    """What ``kind.comparison`` is called with besides; ValueError for what `kind` cannot do."""
+    if args.dtype not in kind.DTYPES:
+        wanted = " or ".join(kind.DTYPES)
+        raise ValueError(f"--dtype: got {args.dtype}, wanted {wanted} for {args.kind}")
+    arithmetic.numpy_dtype(args.dtype)  # complains of a package that is not there
+    if args.precision is None:
+        return {}
+    if args.precision not in kind.PRECISIONS:
+        wanted = " or ".join(kind.PRECISIONS) or "none"
+        raise ValueError(f"--precision: got {args.precision}, wanted {wanted} for {args.kind}")
+    if args.dtype != "float32":
+        raise ValueError(f"--precision: is a choice for float32, got --dtype {args.dtype}")
+    return {"precision": args.precision}
+
+
+def _roofs_line(roofs: Mapping[str, float], bandwidth: float) -> str:
+    said = [f"{peak / 1e9:.1f} GFLOP/s of the {name}" for name, peak in roofs.items()]
+    said = said or ["no peak without homfast._native"]
+    return f"measured: {', '.join(said)}; {bandwidth / 1e9:.1f} GB/s copied (read and written)"
 
 
 def _rounded(value: Any) -> Any:

@@ -15,7 +15,7 @@ import contextlib
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -74,13 +74,13 @@ class Measured:
         Seconds a call, by contender, one entry a round.
     counts : dict of str to int
         Calls a burst.
-    peaks : list of float
-        What ``between`` returned after each round, where it is not None.
+    peaks : dict of str to list of float
+        What ``between`` returned after each round, by its names.
     """
 
     bursts: dict[str, list[float]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    peaks: list[float] = field(default_factory=list)
+    peaks: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
         """Seconds a call of the contender `name`."""
@@ -91,11 +91,15 @@ class Measured:
         low, _, high = statistics.quantiles(self.bursts[name], n=4, method="inclusive")
         return low, high
 
-    def share_of_peak(self, name: str, flops: float) -> float | None:
+    def peak(self, roof: str) -> float | None:
+        """Median over the rounds of the peak called `roof`; None without it."""
+        return statistics.median(self.peaks[roof]) if self.peaks.get(roof) else None
+
+    def share_of_peak(self, name: str, flops: float, roof: str) -> float | None:
         """Median over the rounds of flop/s over the peak of that round; None without a peak."""
-        if not self.peaks:
+        if not self.peaks.get(roof):
             return None
-        pairs = zip(self.bursts[name], self.peaks, strict=True)
+        pairs = zip(self.bursts[name], self.peaks[roof], strict=True)
         return statistics.median(flops / seconds / peak for seconds, peak in pairs)
 
 
@@ -156,7 +160,7 @@ def measure(
     burst: float = BURST,
     pause: float = PAUSE,
     deadline: float | None = None,
-    between: Callable[[], float | None] | None = None,
+    between: Callable[[], Mapping[str, float]] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
     used: Callable[[], float] = time.process_time,
@@ -174,7 +178,7 @@ def measure(
     deadline : float, optional
         A reading of `clock` after which no round starts, except that three are always run.
     between : callable, optional
-        Run after a pause at the end of each round; measures the peak.
+        Run after a pause at the end of each round; returns measured peaks by name.
     clock, sleep, used : callable
         The tests put their own here; see `wait_until_quiet`.
 
@@ -204,9 +208,8 @@ def measure(
                 found.bursts[contender.name].append(seconds)
             if between is not None:
                 wait_until_quiet(pause, sleep, used)
-                peak = between()
-                if peak is not None:
-                    found.peaks.append(peak)
+                for roof, peak in between().items():
+                    found.peaks.setdefault(roof, []).append(peak)
     return found
 
 

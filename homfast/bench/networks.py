@@ -5,27 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from homfast.bench import cases, expected
+from homfast.bench import arithmetic, cases, expected
 from homfast.bench.cases import NetworkCase
-from homfast.bench.compare import Comparison, checked_contenders
-from homfast.bench.data import network_data
+from homfast.bench.compare import Comparison, checked_twice
+from homfast.bench.data import exact_network_data, network_data
 
 CASES = cases.NETWORKS
 DIRECTIONS = ("forward", "gradients")
+DTYPES = arithmetic.DTYPES
+PRECISIONS = arithmetic.PRECISIONS
 PEERS = ("numpy", "torch", "torch.autograd", "torch.compile", "jax", "onnxruntime")
 COLUMN = "batch, widths"
 parse = cases.parse_network
 
 
-def comparison(case: NetworkCase, direction: str, dtype: str, peers: Sequence[Any]) -> Comparison:
+def comparison(
+    case: NetworkCase,
+    direction: str,
+    dtype: str,
+    peers: Sequence[Any],
+    precision: str | None = None,
+) -> Comparison:
     """The contenders for `case`, checked on exact data and, forward, on the timed data.
 
     Parameters
     ----------
     case : NetworkCase
     direction : {"forward", "gradients"}
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64", "bfloat16"}
     peers : sequence
+    precision : {"highest", "high", "medium"}, optional
+        Of our float32 products, and of their bound; the peers compute theirs as "highest".
 
     Returns
     -------
@@ -36,19 +46,16 @@ def comparison(case: NetworkCase, direction: str, dtype: str, peers: Sequence[An
     WrongResult
         A contender does not return what the reference does.
     """
-    operation = f"networks_{direction}"
-    exact = network_data(case, dtype, exact=True)
     reference = {"forward": expected.network_forward, "gradients": expected.network_gradients}
-    wanted = reference[direction](exact)
-    _, absent = checked_contenders(
-        operation, peers, exact, lambda name, result: expected.check_equal(name, result, wanted)
+    narrow = arithmetic.is_narrow(dtype, precision)
+    return checked_twice(
+        f"networks_{direction}",
+        case,
+        direction,
+        peers,
+        precision,
+        exact=exact_network_data(case, dtype, narrow=narrow),
+        data=network_data(case, dtype),
+        reference=reference[direction],
+        check=expected.check_network,
     )
-    data = network_data(case, dtype)
-
-    def within_bound(name: str, result: Any) -> None:
-        # The output comes first in either direction.
-        expected.check_forward(name, result, data.x, data.weights, last_linear=True)
-
-    present = [peer for peer in peers if peer.name not in absent]
-    contenders, _ = checked_contenders(operation, present, data, within_bound)
-    return Comparison(case, direction, contenders, absent)

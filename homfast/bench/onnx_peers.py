@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from homfast.bench.arithmetic import is_bfloat16
 from homfast.bench.data import LayerData, NetworkData
 from homfast.bench.interleaved import Contender
+from homfast.bench.peers import PeerUnavailable
 from homfast.bench.threads import default_threads
 
 onnx: Any = importlib.import_module("onnx")
@@ -48,6 +50,8 @@ class OnnxRuntimePeer:
         inputs: dict[str, np.ndarray],
         last_linear: bool,
     ) -> Contender:
+        if is_bfloat16(x.dtype):
+            raise PeerUnavailable("its provider for the CPU has no products of bfloat16")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = _threads or default_threads()
         options.inter_op_num_threads = 1

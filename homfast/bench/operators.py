@@ -54,7 +54,12 @@ class Plan:
     def __init__(self, args: argparse.Namespace):
         from homfast._backends import automatic
 
-        for option, default in (("shapes", None), ("plot", None), ("dtype", DTYPE)):
+        for option, default in (
+            ("shapes", None),
+            ("plot", None),
+            ("dtype", DTYPE),
+            ("precision", None),
+        ):
             if getattr(args, option) != default:
                 raise ValueError(
                     f"--{option}: operators are measured without it, in {DTYPE} at fixed sizes; "

@@ -1,4 +1,4 @@
-"""The two roofs of the machine, measured: floating-point operations and copied bytes a second."""
+"""The roofs of the machine, measured: floating-point operations and copied bytes a second."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 import homfast
 from homfast._backends import native
+from homfast.bench.arithmetic import numpy_dtype, wide_dtype
 from homfast.bench.threads import default_threads
 
 _COPY_BYTES = 1 << 28  # beyond the caches that a process can count on
@@ -48,6 +49,26 @@ def measured_peak(
         return float(extension.measure_peak(name, seconds))
     finally:
         homfast.set_num_threads(before)
+
+
+def matrix_unit_peak(seconds: float = 0.03) -> float | None:
+    """Peak of bf16 tile products on the current target's matrix unit, in registers alone.
+
+    Returns
+    -------
+    float or None
+        Operations a second over all threads; None where the target has no such unit.
+    """
+    extension = native._native
+    return float(extension.measure_peak("bfloat16", seconds)) or None if extension else None
+
+
+def roofs(dtype: str) -> dict[str, float]:
+    """The peaks that the products of arrays in `dtype` can have: "multiply-adds", "matrix unit"."""
+    found = {"multiply-adds": measured_peak(wide_dtype(numpy_dtype(dtype)).name)}
+    if dtype != "float64":
+        found["matrix unit"] = matrix_unit_peak()
+    return {name: peak for name, peak in found.items() if peak is not None}
 
 
 def copy_bandwidth(threads: int | None = None, repeats: int = 5, size: int = _COPY_BYTES) -> float:

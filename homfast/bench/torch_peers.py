@@ -7,6 +7,9 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from homfast.bench.arithmetic import is_bfloat16
 from homfast.bench.data import LayerData, NetworkData
 from homfast.bench.interleaved import Contender
 from homfast.bench.peers import PeerUnavailable
@@ -161,6 +164,8 @@ class TorchForeachAdamPeer(TorchFusedAdamPeer):
 
 def _tensors(arrays: Sequence[Any]) -> list[Any]:
     """Tensors that share the arrays' memory."""
+    if is_bfloat16(arrays[0].dtype):  # which torch knows and its bridge to NumPy does not
+        return [torch.from_numpy(array.view(np.int16)).view(torch.bfloat16) for array in arrays]
     return [torch.from_numpy(array) for array in arrays]
 
 

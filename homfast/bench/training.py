@@ -12,6 +12,8 @@ from homfast.bench.data import network_data
 
 CASES = cases.TRAINING
 DIRECTIONS = ("step",)
+DTYPES = ("float32", "float64")  # fit takes no weights of bfloat16
+PRECISIONS = ()
 PEERS = ("torch.fused", "torch.foreach", "jax")
 COLUMN = "batch, widths"
 parse = cases.parse_network
