@@ -8,6 +8,8 @@ collection, so that what is missing is one skip each, in test_backends.py, and n
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 
 import numpy as np
@@ -50,6 +52,17 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def numba_cache(tmp_path_factory):
+    """Kernels are compiled once a run, for this process and those that it starts."""
+    if "NUMBA_CACHE_DIR" in os.environ or "numba" in sys.modules:
+        yield
+        return
+    os.environ["NUMBA_CACHE_DIR"] = str(tmp_path_factory.mktemp("numba"))
+    yield
+    del os.environ["NUMBA_CACHE_DIR"]
 
 
 @pytest.fixture

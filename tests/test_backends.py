@@ -9,7 +9,7 @@ from engines import targets
 
 import homfast
 from homfast import _backends
-from homfast._backends import native
+from homfast._backends import native, numba
 from homfast._backends._protocol import Backend
 
 X, WEIGHT = np.float32([[1, 2]]), np.float32([[3, 4], [5, 6]])
@@ -57,7 +57,9 @@ def test_unknown_target_says_what_is_possible(native_engine, name):
 
 def test_backends_are_listed_best_first_with_reasons():
     listed = homfast.backends()
-    assert list(listed) == ["native", "reference"]
+    order = ["native", "cuda", "numba", "cupy", "reference"]
+    assert list(listed) == [name for name in order if name in _backends.NAMES]
+    assert {"native", "numba", "cupy", "reference"} <= set(listed)
     assert listed["reference"] == "available"
     assert listed["native"] == "available" or "homfast._native" in listed["native"]
 
@@ -73,7 +75,7 @@ def test_every_backend_has_the_whole_protocol(engine):
 
 def test_explicit_backend_works_or_raises():
     assert np.array_equal(homfast.linear(X, WEIGHT, backend="reference"), [[11, 17]])
-    with pytest.raises(ValueError, match="native, reference"):
+    with pytest.raises(ValueError, match=r"native, .*reference"):
         homfast.linear(X, WEIGHT, backend="fastest")
 
 
@@ -86,7 +88,8 @@ def test_automatic_choice_is_visible(caplog, monkeypatch):
         homfast.linear(X, WEIGHT)
     chosen = homfast.show_config("dicts")["backend"]
     assert [chosen in record.getMessage() for record in caplog.records] == [True], caplog.text
-    assert chosen == (os.environ.get("HOMFAST_BACKEND") or ("native" if targets() else "reference"))
+    first = next(name for name in _backends.CPU_NAMES if homfast.backends()[name] == "available")
+    assert chosen == (os.environ.get("HOMFAST_BACKEND") or first)
 
 
 def test_show_config_reports_engines(capsys):
@@ -106,6 +109,7 @@ def test_show_config_reports_engines(capsys):
 def test_without_native_every_setting_names_the_reason(monkeypatch):
     monkeypatch.setattr(native, "_native", None)
     monkeypatch.setattr(native, "_reason", "the extension is not here")
+    monkeypatch.setattr(numba, "why_unavailable", lambda: "nor is Numba")
     for call in (
         homfast.get_target,
         homfast.get_num_threads,
@@ -116,6 +120,8 @@ def test_without_native_every_setting_names_the_reason(monkeypatch):
     ):
         with pytest.raises(RuntimeError, match="the extension is not here"):
             call()
+    with pytest.raises(RuntimeError, match="nor is Numba"):
+        homfast.set_num_threads(1)
     assert homfast.backends()["native"] == "the extension is not here"
     assert "native" not in homfast.show_config("dicts")
 

@@ -1,8 +1,15 @@
-"""A whole network by one call a layer, for backends that have nothing better."""
+"""A whole network by one call a layer, for backends that have nothing better.
+
+Such a backend may have `array_module()`, the library whose arrays it takes; else that is NumPy.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+
+
+def _library(ops):
+    return ops.array_module() if hasattr(ops, "array_module") else np
 
 
 class LayerwiseNetwork:
@@ -12,6 +19,7 @@ class LayerwiseNetwork:
         self.ops = ops
         self.layers = layers
         self.slope = negative_slope
+        self.xp = _library(ops)
 
     def plain(self, x):
         """None: nothing is so plain that it could go unchecked."""
@@ -19,7 +27,9 @@ class LayerwiseNetwork:
 
     def forward(self, x, masks, hidden, out):
         for index, layer in enumerate(self.layers[:-1]):
-            target = hidden[index] if hidden else np.empty((x.shape[0], layer.shape[0]), x.dtype)
+            target = (
+                hidden[index] if hidden else self.xp.empty((x.shape[0], layer.shape[0]), x.dtype)
+            )
             mask = masks[index] if masks else None
             self.ops.linear_relu(x, layer, self.slope, target, mask)
             x = target
@@ -27,7 +37,7 @@ class LayerwiseNetwork:
 
     def forward_masked(self, v, masks, out):
         for layer, mask in zip(self.layers[:-1], masks, strict=True):
-            target = np.empty((v.shape[0], layer.shape[0]), v.dtype)
+            target = self.xp.empty((v.shape[0], layer.shape[0]), v.dtype)
             self.ops.linear_masked(v, layer, mask, self.slope, target)
             v = target
         self.ops.linear(v, self.layers[-1], out)
@@ -36,14 +46,14 @@ class LayerwiseNetwork:
         masks = [*masks, None]
         for index in reversed(range(len(self.layers))):
             layer = self.layers[index]
-            target = out if index == 0 else np.empty((u.shape[0], layer.shape[1]), u.dtype)
+            target = out if index == 0 else self.xp.empty((u.shape[0], layer.shape[1]), u.dtype)
             self.ops.grad_input(u, layer, masks[index], self.slope, target)
             u = target
 
 
 def _array(layer):
     """The weight itself, of a layer that is packed or not."""
-    return layer if isinstance(layer, np.ndarray) else layer.weight
+    return getattr(layer, "weight", layer)
 
 
 class LayerwiseTraining:
@@ -53,16 +63,17 @@ class LayerwiseTraining:
         self._network = network
 
     def trace(self, x):
-        if type(x) is not np.ndarray or x.ndim != 2 or not x.flags.c_contiguous:
+        xp = self._network.xp
+        if type(x) is not xp.ndarray or x.ndim != 2 or not x.flags.c_contiguous:
             return None
         layers = self._network.layers
         if x.dtype != layers[0].dtype or x.shape[1] != layers[0].shape[1]:
             return None
         widths = [layer.shape[0] for layer in layers]
-        hidden = [np.empty((x.shape[0], width), x.dtype) for width in widths[:-1]]
-        masks = [np.empty((x.shape[0], (width + 7) // 8), np.uint8) for width in widths[:-1]]
-        y = np.empty((x.shape[0], widths[-1]), x.dtype)
-        inputs = np.array(x)
+        hidden = [xp.empty((x.shape[0], width), x.dtype) for width in widths[:-1]]
+        masks = [xp.empty((x.shape[0], (width + 7) // 8), np.uint8) for width in widths[:-1]]
+        y = xp.empty((x.shape[0], widths[-1]), x.dtype)
+        inputs = xp.array(x)
         self._network.forward(inputs, masks, hidden, y)
         return y, LayerwiseTrace(self._network, [inputs, *hidden], masks)
 
@@ -71,12 +82,12 @@ class LayerwiseTraining:
         return None
 
     def fit_step(self, x, target, adam, learning_rate, weight_decay, first, second):
-        ops, layers = self._network.ops, self._network.layers
-        y, trace = self.trace(np.ascontiguousarray(x))
+        ops, layers, xp = self._network.ops, self._network.layers, self._network.xp
+        y, trace = self.trace(xp.ascontiguousarray(x))
         residual = y - target
         count = max(residual.size, 1)
         with np.errstate(over="ignore", invalid="ignore"):
-            loss = float(np.sum(np.square(residual, dtype=np.float64))) / count
+            loss = float(xp.sum(xp.square(residual, dtype=np.float64))) / count
         if not np.isfinite(loss):
             return loss
         residual *= residual.dtype.type(2.0 / count)
@@ -102,19 +113,20 @@ class LayerwiseTrace:
 
     def pull_back(self, grad_output, input_needed):
         ops, layers, slope = self._network.ops, self._network.layers, self._network.slope
+        xp = self._network.xp
         shape = (self._inputs[0].shape[0], layers[-1].shape[0])
-        if type(grad_output) is not np.ndarray or grad_output.shape != shape:
+        if type(grad_output) is not xp.ndarray or grad_output.shape != shape:
             return None
         if grad_output.dtype != layers[0].dtype or not grad_output.flags.c_contiguous:
             return None
         grad = grad_output
-        grad_weights = [np.empty(layer.shape, layer.dtype) for layer in layers]
+        grad_weights = [xp.empty(layer.shape, layer.dtype) for layer in layers]
         for index in reversed(range(len(layers))):
             mask = self._masks[index]
             ops.grad_weight(grad, self._inputs[index], mask, slope, grad_weights[index])
             if index == 0 and not input_needed:
                 return None, grad_weights
-            below = np.empty((grad.shape[0], layers[index].shape[1]), grad.dtype)
+            below = xp.empty((grad.shape[0], layers[index].shape[1]), grad.dtype)
             ops.grad_input(grad, layers[index], mask, slope, below)
             grad = below
         return grad, grad_weights

@@ -145,7 +145,11 @@ def _product(a, a_transposed, b, b_transposed, out, kind=0, slope=0.0, mask=None
         )
         for top, bottom, left, right in _tiles(rows, columns, max(depth, 1), count, kernels)
     ]  # fmt: skip
-    threads.run_parts(kernels.multiply, parts, count)
+
+    def multiply(*part):
+        kernels.multiply(*part, np.empty(kernels.scratch, out.dtype))
+
+    threads.run_parts(multiply, parts, count)
 
 
 def _tiles(rows, columns, depth, count, kernels):

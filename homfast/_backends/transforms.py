@@ -8,6 +8,7 @@ ones, each rounded once: NumPy's own may contract them in some lanes of a vector
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -27,14 +28,24 @@ def cosine(x: np.ndarray, out: np.ndarray) -> None:
 
     Through a real FFT of length n (Makhoul, IEEE Trans. Acoust. Speech Signal Process. 28, 1980).
     """
+    cosine_rows(np, x, out)
+
+
+def inverse_cosine(x: np.ndarray, out: np.ndarray) -> None:
+    """out = x C, the adjoint of `cosine`."""
+    inverse_cosine_rows(np, x, out)
+
+
+def cosine_rows(xp: Any, x: Any, out: Any) -> None:
+    """`cosine` on arrays of the library `xp`."""
     n = x.shape[1]
-    folded = np.empty_like(x, order="C")
+    folded = xp.empty(x.shape, x.dtype)
     half = (n + 1) // 2
     folded[:, :half] = x[:, 0::2]
     folded[:, half:] = x[:, 1::2][:, ::-1]
-    spectrum = np.fft.rfft(folded)  # n // 2 + 1 frequencies
+    spectrum = xp.fft.rfft(folded)  # n // 2 + 1 frequencies
     real, imag = _parts(spectrum)
-    c, s = _twiddles(n, x.dtype)
+    c, s = map(xp.asarray, _twiddles(n, x.dtype))
     out[:, : len(c)] = real * c + imag * s  # Re(e^(-i theta_k) V_k)
     tail = (n - 1) // 2  # those above n / 2, from -Im(e^(-i theta_k) V_k) at n - k
     if tail:
@@ -43,20 +54,20 @@ def cosine(x: np.ndarray, out: np.ndarray) -> None:
     out[:, 0] *= x.dtype.type(np.sqrt(0.5))
 
 
-def inverse_cosine(x: np.ndarray, out: np.ndarray) -> None:
-    """out = x C, the adjoint of `cosine`."""
+def inverse_cosine_rows(xp: Any, x: Any, out: Any) -> None:
+    """`inverse_cosine` on arrays of the library `xp`."""
     n = x.shape[1]
     size = n // 2 + 1
-    c, s = _twiddles(n, x.dtype, inverse=True)
-    even = np.array(x[:, :size])  # X_k
+    c, s = map(xp.asarray, _twiddles(n, x.dtype, inverse=True))
+    even = xp.array(x[:, :size])  # X_k
     even[:, 0] *= x.dtype.type(np.sqrt(2.0))
-    odd = np.zeros_like(even)  # X_(n - k), 0 at k = 0
+    odd = xp.zeros_like(even)  # X_(n - k), 0 at k = 0
     odd[:, 1:] = x[:, : n - size : -1] if n > 1 else 0
-    spectrum = np.empty(even.shape, np.result_type(x.dtype, np.complex64))
+    spectrum = xp.empty(even.shape, np.result_type(x.dtype, np.complex64))
     real, imag = _parts(spectrum)  # e^(i theta_k) (X_k - i X_(n - k))
     real[...] = even * c + odd * s
     imag[...] = even * s - odd * c
-    folded = np.fft.irfft(spectrum, n)
+    folded = xp.fft.irfft(spectrum, n)
     half = (n + 1) // 2
     out[:, 0::2] = folded[:, :half]
     out[:, 1::2] = folded[:, half:][:, ::-1]
@@ -98,6 +109,6 @@ def convolve(x: np.ndarray, spectrum: np.ndarray, adjoint: bool, out: np.ndarray
         np.fft.ifft(product, out=out)
 
 
-def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _parts(values: Any) -> tuple[Any, Any]:
     """The real and the imaginary parts, views of a complex array."""
     return values.real, values.imag

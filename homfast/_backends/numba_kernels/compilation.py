@@ -2,6 +2,9 @@
 
 Division is NumPy's: by zero it gives an infinity or NaN, where Python's would raise.
 
+Kernels allocate nothing. Numba frees an array after its last use by name, and with it memory that
+is still used by address; arguments stay, for the caller holds them.
+
 Numba's cache on disk knows the processor, Numba's version, and the file, byte code and closure of a
 function, but neither the other files that went into it nor the constants of an intrinsic. So every
 kernel closes over `stamp`, a hash of all files of this package, and over the sizes it is made for.

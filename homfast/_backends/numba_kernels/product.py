@@ -33,6 +33,7 @@ class ProductKernels(NamedTuple):
 
     tile: Tile
     block_rows: int
+    scratch: int  # elements that `multiply` needs
     pack: Callable[..., None]
     multiply: Callable[..., None]
 
@@ -55,10 +56,11 @@ def product_kernels(dtype: np.dtype) -> ProductKernels:
         _multiply(tile, block_rows, int(machine.fused), dtype.type(0), stamp()),
         types.void(
             given, flag, types.Array(scalar, 1, "C", readonly=True), index, scalar[:, :],
-            flag, index, scalar, masks, index, index, index, index,
+            flag, index, scalar, masks, index, index, index, index, scalar[::1],
         ),
     )  # fmt: skip
-    return ProductKernels(tile, block_rows, pack, multiply)
+    scratch = tile.rows * tile.columns + block_rows * _DEPTH
+    return ProductKernels(tile, block_rows, scratch, pack, multiply)
 
 
 def _pack(tile: Tile, zero: Any, version: int) -> Callable[..., None]:
@@ -131,17 +133,19 @@ def _multiply(
     h0, h1, h2 = (*heights(most), 1, 1)[:3]
 
     def multiply(
-        a, transposed, panels, depth, out, carry, kind, slope, masks, top, bottom, left, right
-    ):
+        a, transposed, panels, depth, out, carry, kind, slope, masks, top, bottom, left, right,
+        scratch,
+    ):  # fmt: skip
         """out = A B, or out + A B if `carry`, at rows top to bottom and columns left to right.
 
         A is `a` or its transpose, `panels` are B's of this depth. `left` is the edge of a panel.
-        `masks` is written or read, as `kind` says.
+        `masks` is written or read, as `kind` says. What `scratch` holds does not matter.
         """
         version  # noqa: B018  closed over, and so a part of the cache's key
-        strips = np.empty(block_rows * min(_DEPTH, depth), out.dtype)
-        corner = np.zeros(most * columns, out.dtype)
-        strips_at, corner_at = address(strips), address(corner)
+        corner_at = address(scratch)
+        strips_at = corner_at + most * columns * size
+        for i in range(most * columns):  # sums of what is beyond the edge raise no flags
+            scratch[i] = zero
         panels_at, out_at, a_at = address(panels), address(out), address(a)
         row_step = a.strides[1] if transposed else a.strides[0]
         depth_step = a.strides[0] if transposed else a.strides[1]
