@@ -9,7 +9,7 @@ import numpy as np
 
 from homfast import _arrays
 from homfast.measure.operator import Operator
-from homfast.measure.seeded import SeededOperator
+from homfast.measure.seeded import SeededOperator, check_version
 from homfast.measure.seeded_matrix import SeededMatrix
 from homfast.measure.views import RealInput
 
@@ -162,11 +162,7 @@ def _restore(
     rows: tuple[int, int],
 ) -> SeedBatch:
     """What a pickle calls."""
-    if version != family.version:
-        raise ValueError(
-            f"pickle: got version {version} of the {family.__name__} stream, wanted "
-            f"{family.version}; use the homfast that wrote it"
-        )
+    check_version(family, version)
     whole = SeedBatch(family, arguments, seed, keywords)
     return whole if rows == whole._range else whole.rows(*rows)
 

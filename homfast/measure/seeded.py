@@ -54,6 +54,10 @@ class SeededOperator(Operator):
         self._normalize = _arrays.check_flag(normalize, "normalize")
         self._m = rows  # of the operator these rows are part of, which sets the scale
         self._first = 0
+        self._check_shape()
+
+    def _check_shape(self) -> None:
+        """ValueError where the shape is beyond what the family has."""
 
     def _scaling(self) -> float:
         """What finished sums of unscaled entries are multiplied by."""
@@ -155,13 +159,18 @@ def _restore(
     options: dict[str, Any],
 ) -> SeededOperator:
     """What a pickle calls."""
+    check_version(family, version)
+    whole = family(*arguments, seed=seed, dtype=dtype, normalize=normalize, **options)
+    return whole._part(first, last)
+
+
+def check_version(family: type[SeededOperator], version: int) -> None:
+    """ValueError for a pickle of entries that this homfast would not make."""
     if version != family.version:
         raise ValueError(
             f"pickle: got version {version} of the {family.__name__} stream, wanted "
             f"{family.version}; use the homfast that wrote it"
         )
-    whole = family(*arguments, seed=seed, dtype=dtype, normalize=normalize, **options)
-    return whole._part(first, last)
 
 
 def check_size(value: Any, name: str, largest: int, why: str = "") -> int:

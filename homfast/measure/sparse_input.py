@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _arrays
-from homfast.measure.operator import Operator
+from homfast.measure.products import RowProducts
 
 _CHUNK_BYTES = 1 << 24  # of dense rows, or of gathered columns, at a time
 
@@ -29,7 +29,7 @@ def check_indices(indices: Any, shape: tuple[int, ...], n: int) -> np.ndarray:
 
 
 def through_dense_rows(
-    op: Operator, indices: np.ndarray, values: np.ndarray, out: np.ndarray
+    op: RowProducts, indices: np.ndarray, values: np.ndarray, out: np.ndarray
 ) -> None:
     """For operators with a fast product and no columns at hand."""
     n = op.shape[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -19,23 +18,14 @@ class SubsampledTransform(SeededOperator):
 
     largest = ((1 << 63) - 1, 1 << 33)
 
-    def __init__(
-        self,
-        m: int,
-        n: int,
-        *,
-        seed: int = 0,
-        dtype: Any = np.float32,
-        normalize: bool = True,
-        real_input: bool = False,
-    ):
-        super().__init__(m, n, seed=seed, dtype=dtype, normalize=normalize)
+    _indices: np.ndarray | None = None
+
+    def _check_shape(self) -> None:
         if self._m > self._size:
             raise ValueError(
-                f"m: got {m}, wanted 1 <= m <= {self._size}: rows are drawn without replacement "
-                f"from {self._size}"
+                f"m: got {self._m}, wanted 1 <= m <= {self._size}: rows are drawn without "
+                f"replacement from {self._size}"
             )
-        self._indices: np.ndarray | None = None
 
     @property
     def _size(self) -> int:
