@@ -142,7 +142,7 @@ def check_last_axis(array: np.ndarray, name: str, size: int, why: str) -> None:
 
 def check_precision(precision: Any) -> None:
     """ValueError unless ``precision`` is one of the words of the contract."""
-    if precision not in PRECISIONS:
+    if not (precision is None or isinstance(precision, str)) or precision not in PRECISIONS:
         raise ValueError(
             f"precision: got {precision!r}, wanted None, 'highest', 'high' or 'medium'"
         )
@@ -152,12 +152,15 @@ def check_slope(negative_slope: Any) -> float:
     """``negative_slope`` as a finite float."""
     if isinstance(negative_slope, np.ndarray) and negative_slope.ndim == 0:
         negative_slope = negative_slope[()]
-    if not isinstance(negative_slope, (int, float, np.integer, np.floating)):
+    numbers = (int, float, np.integer, np.floating)
+    if not isinstance(negative_slope, numbers) or isinstance(negative_slope, bool):
         raise TypeError(f"negative_slope: got {_type_name(negative_slope)}, wanted a number")
-    slope = float(negative_slope)
-    if not abs(slope) <= _LARGEST_FLOAT32:
-        raise ValueError(f"negative_slope: got {slope}, wanted a number that is finite in float32")
-    return slope
+    if not -_LARGEST_FLOAT32 <= negative_slope <= _LARGEST_FLOAT32:
+        raise ValueError(
+            f"negative_slope: got {str(negative_slope)[:24]}, wanted a number that is finite in "
+            "float32"
+        )
+    return float(negative_slope)
 
 
 def real_dtype(dtype: np.dtype) -> np.dtype:
@@ -170,8 +173,13 @@ def real_view(array: np.ndarray) -> np.ndarray:
     return array.view(real_dtype(array.dtype)) if array.dtype.kind == "c" else array
 
 
-def check_memory(shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """MemoryError, in time, for a result that the machine cannot hold.
+def check_memory(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    what: str = "out: a result",
+    fix: str = "call with fewer rows at a time",
+) -> None:
+    """MemoryError, in time, for what the machine cannot hold.
 
     Linux grants more than there is, and kills the process that writes to it.
     """
@@ -184,8 +192,8 @@ def check_memory(shape: tuple[int, ...], dtype: np.dtype) -> None:
         available = 1 << 62
     if size > available:
         raise MemoryError(
-            f"out: a result of shape {shape} in {dtype} needs {size / 2**30:.4g} GiB, this machine "
-            f"has {available / 2**30:.4g}; call with fewer rows at a time"
+            f"{what} of shape {shape} in {dtype} needs {size / 2**30:.4g} GiB, this machine has "
+            f"{available / 2**30:.4g}; {fix}"
         )
 
 

@@ -73,7 +73,7 @@ class LayerwiseTraining:
         with np.errstate(over="ignore", invalid="ignore"):
             loss = float(np.sum(np.square(residual, dtype=np.float64))) / count
         if not np.isfinite(loss):
-            return loss
+            return loss, True
         residual *= residual.dtype.type(2.0 / count)
         _, gradients = trace.pull_back(residual, False)
         for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
@@ -81,7 +81,7 @@ class LayerwiseTraining:
                 ops.adam_update(weight, gradient, first[index], second[index], adam)
             else:
                 ops.sgd_update(weight, gradient, learning_rate, weight_decay)
-        return loss
+        return loss, all(np.isfinite(written).all() for written in (*weights, *second))
 
 
 class LayerwiseTrace:
