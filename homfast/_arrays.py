@@ -140,7 +140,7 @@ def check_last_axis(array: np.ndarray, name: str, size: int, why: str) -> None:
 
 def check_precision(precision: Any) -> None:
     """ValueError unless ``precision`` is one of the words of the contract."""
-    if precision not in PRECISIONS:
+    if not (precision is None or isinstance(precision, str)) or precision not in PRECISIONS:
         raise ValueError(
             f"precision: got {precision!r}, wanted None, 'highest', 'high' or 'medium'"
         )
@@ -150,12 +150,15 @@ def check_slope(negative_slope: Any) -> float:
     """``negative_slope`` as a finite float."""
     if isinstance(negative_slope, np.ndarray) and negative_slope.ndim == 0:
         negative_slope = negative_slope[()]
-    if not isinstance(negative_slope, (int, float, np.integer, np.floating)):
+    numbers = (int, float, np.integer, np.floating)
+    if not isinstance(negative_slope, numbers) or isinstance(negative_slope, bool):
         raise TypeError(f"negative_slope: got {_type_name(negative_slope)}, wanted a number")
-    slope = float(negative_slope)
-    if not abs(slope) <= _LARGEST_FLOAT32:
-        raise ValueError(f"negative_slope: got {slope}, wanted a number that is finite in float32")
-    return slope
+    if not -_LARGEST_FLOAT32 <= negative_slope <= _LARGEST_FLOAT32:
+        raise ValueError(
+            f"negative_slope: got {str(negative_slope)[:24]}, wanted a number that is finite in "
+            "float32"
+        )
+    return float(negative_slope)
 
 
 def real_dtype(dtype: np.dtype) -> np.dtype:

@@ -48,7 +48,7 @@ class NetworkTraining:
         weight_decay: float,
         first_moments: Sequence[Array],
         second_moments: Sequence[Array],
-    ) -> float: ...
+    ) -> tuple[float, bool]: ...
 
 Weight = Array | PackedWeight
 

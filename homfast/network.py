@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends, _bfloat16, storage
+from homfast import _arrays, _backends, _bfloat16, _memory, storage
 
 
 class ReLUNetwork:
@@ -94,12 +94,20 @@ class ReLUNetwork:
         He, Zhang, Ren, Sun, arXiv 1502.01852. The last layer is linear and keeps the variance.
         """
         widths = _checked_widths(widths)
+        if "bfloat16" in str(dtype):  # whoever's it is
+            raise TypeError(
+                "dtype: got bfloat16, wanted float32 or float64; round what is drawn: "
+                "ReLUNetwork.random(widths).to(a bfloat16 array)"
+            )
         dtype = _arrays.check_float_dtype(dtype)
         slope = _arrays.check_slope(options.get("negative_slope", 0.0))
         generator = np.random.default_rng(_arrays.check_seed(seed))
         weights = []
         for layer in range(len(widths) - 1):
             fan_in, fan_out = widths[layer], widths[layer + 1]
+            _memory.check(
+                (fan_out, fan_in), np.dtype(float), f"widths: weight {layer}", "choose fewer"
+            )
             gain = 1.0 if layer == len(widths) - 2 else 2.0 / (1.0 + slope * slope)
             scale = np.sqrt(gain / max(fan_in, 1))
             weights.append((scale * generator.standard_normal((fan_out, fan_in))).astype(dtype))
@@ -163,6 +171,11 @@ class ReLUNetwork:
 
     def to(self, like: Any) -> ReLUNetwork:
         """A copy of this network with the dtype, and on the device, of the array ``like``."""
+        if isinstance(like, (str, type, np.dtype)):
+            raise TypeError(
+                f"like: got {like!r}, wanted an array whose dtype the network is to have, for "
+                "instance np.empty(0, np.float64)"
+            )
         dtype = _arrays.host_array(like, "like", _arrays.LAYER_DTYPES).dtype
         if dtype == _arrays.BFLOAT16:
             singles = [w.astype(np.float32) for w in self._operands]
@@ -420,11 +433,13 @@ def _checked_weights(weights: Iterable[Any]) -> list[np.ndarray]:
 
 def _checked_widths(widths: Sequence[int]) -> list[int]:
     try:
-        sizes = [int(w) for w in widths]
-    except (TypeError, ValueError):
+        given = list(widths)
+        sizes = [int(w) for w in given]
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"widths: got {widths!r}, wanted a sequence of integers") from None
     if len(sizes) < 2:
         raise ValueError(f"widths: got {sizes}, wanted an input and an output width at least")
-    if min(sizes) < 0 or any(size != given for size, given in zip(sizes, widths, strict=True)):
-        raise ValueError(f"widths: got {list(widths)}, wanted integers >= 0")
+    whole = all(size == w and not isinstance(w, bool) for size, w in zip(sizes, given, strict=True))
+    if not whole or min(sizes) < 0:
+        raise ValueError(f"widths: got {given}, wanted integers >= 0")
     return sizes

@@ -22,7 +22,7 @@ def checked_path(path: Any) -> str:
 def write(net: Any, path: Any) -> None:
     """Write the weights of `net` as ``layers.0.weight`` and so on, its options as metadata."""
     try:
-        import safetensors  # noqa: F401  (its absence is what users can mend)
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
     except ImportError as error:
         raise ImportError(_WITHOUT) from error
@@ -31,15 +31,23 @@ def write(net: Any, path: Any) -> None:
             "bfloat16 in safetensors needs the package ml_dtypes: pip install homfast[test]"
         )
     target = checked_path(path)
+    if os.path.isdir(target) or not os.path.basename(target):
+        raise IsADirectoryError(f"path: got {target!r}, a folder, wanted a file in it")
     if not os.path.isdir(os.path.dirname(os.path.abspath(target))):
         raise FileNotFoundError(f"path: the folder of {target!r} does not exist")
+    if os.path.exists(target) and not os.path.isfile(target):
+        # Writing would put a file in its place.
+        raise OSError(f"path: {target!r} is a device or a pipe, wanted a file")
     tensors = {f"layers.{i}.weight": np.asarray(w) for i, w in enumerate(net.weights)}
     metadata = {
         "format": "homfast.ReLUNetwork",
         "negative_slope": repr(net.negative_slope),
         "precision": net.precision,
     }
-    save_file(tensors, target, metadata)
+    try:
+        save_file(tensors, target, metadata)
+    except SafetensorError as error:  # its own class, for what the system refused
+        raise OSError(f"path: {target!r} cannot be written: {error}") from error
 
 
 def read(path: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
@@ -51,6 +59,8 @@ def read(path: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
     source = checked_path(path)
     if os.path.isdir(source):
         raise IsADirectoryError(f"path: {source!r} is a folder, wanted a file")
+    if not os.path.exists(source):
+        raise FileNotFoundError(f"path: {source!r} does not exist")
     try:
         with safe_open(source, "numpy") as file:
             metadata = file.metadata() or {}

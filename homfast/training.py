@@ -92,8 +92,8 @@ def fit(
     Raises
     ------
     FloatingPointError
-        The loss is not finite; the message names the step, whose update is not made. Or the last
-        update overflowed, whose loss nobody would see.
+        The loss of a step is not finite, and its update not made; or an update overflowed, and the
+        weights are not finite. The message names the step.
     ValueError, TypeError
         Arguments or batches that do not fit the network, named.
 
@@ -102,34 +102,25 @@ def fit(
     The loss is ``mean((net(input) - target)^2)`` over all elements, as torch's ``mse_loss``.
     KeyboardInterrupt leaves the network as the last whole step made it.
     """
-    _check_arguments(net, batches, steps, optimizer, weight_decay)
+    _check_arguments(net, batches, steps, optimizer, weight_decay, progress)
     if not callable(learning_rate):
-        _check_rate(learning_rate)
+        _check_amount(learning_rate, "learning_rate", net.dtype)
     if optimizer_state is None:
         state = _initial_state(net, optimizer)
     else:
         _check_state(optimizer_state, net, optimizer)
         state = copy.deepcopy(optimizer_state)  # the earlier history may be continued otherwise
+    decay = float(weight_decay)
     losses: list[float] = []
     try:
         for batch in _counted(batches, steps, progress):
             inputs, target = _check_batch(net, batch)
             step = state["step"]
-            rate = _check_rate(learning_rate(step) if callable(learning_rate) else learning_rate)
-            loss = _step(net, inputs, target, state, rate, float(weight_decay))
-            if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"fit: the loss is {loss} at step {step}; lower the learning rate, or look "
-                    "for non-finite values in the batch or the weights"
-                )
-            losses.append(loss)
+            rate = learning_rate(step) if callable(learning_rate) else learning_rate
+            rate = _check_amount(rate, "learning_rate", net.dtype)
+            losses.append(_step(net, inputs, target, state, rate, decay))
     finally:
         net._weights_changed()
-    if losses and not all(np.isfinite(w).all() for w in net._weights):
-        raise FloatingPointError(
-            f"fit: the update of step {state['step'] - 1} or one before left weights that are not "
-            "finite; lower the learning rate, or scale the batches"
-        )
     return History(np.array(losses, np.float64), state)
 
 
@@ -141,7 +132,7 @@ def _step(
     rate: float,
     weight_decay: float,
 ) -> float:
-    """One step, and its loss; a loss that is not finite leaves everything as it was."""
+    """One step, and its loss. One that is not finite leaves everything as it was, and raises."""
     adam: tuple[float, ...] = ()
     if state["optimizer"] != "sgd":
         step = state["step"] + 1
@@ -156,10 +147,20 @@ def _step(
             decay_factor=1.0 - rate * weight_decay if decoupled else 1.0,
         )
     first, second = state.get("first_moment", []), state.get("second_moment", [])
-    loss = net._training.fit_step(inputs, target, adam, rate, weight_decay, first, second)
-    if math.isfinite(loss):
-        state["step"] += 1
-        net._version += 1
+    loss, finite = net._training.fit_step(inputs, target, adam, rate, weight_decay, first, second)
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"fit: the loss is {loss} at step {state['step']}; lower the learning rate, or look "
+            "for non-finite values in the batch or the weights"
+        )
+    state["step"] += 1
+    net._version += 1
+    if not finite:
+        raise FloatingPointError(
+            "fit: weights or moments are not finite after the update of step "
+            f"{state['step'] - 1}; lower the learning rate, scale the batches, or look for weights "
+            "that were not before"
+        )
     return loss
 
 
@@ -171,15 +172,19 @@ def _initial_state(net: ReLUNetwork, optimizer: str) -> dict[str, Any]:
     return state
 
 
-def _check_rate(rate: Any) -> float:
-    if not isinstance(rate, (int, float, np.integer, np.floating)):
-        raise TypeError(f"learning_rate: got {type(rate).__name__}, wanted a number")
-    if not (np.isfinite(rate) and rate >= 0):
-        raise ValueError(f"learning_rate: got {rate}, wanted a finite number >= 0")
-    return float(rate)
+def _check_amount(value: Any, name: str, dtype: np.dtype) -> float:
+    """A learning rate or weight decay as a float that `dtype` holds, too."""
+    wanted = f"a number, 0 <= {name} < infinity in {dtype}, the dtype of the weights"
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        raise TypeError(f"{name}: got {type(value).__name__}, wanted {wanted}")
+    if not 0 <= value <= float(np.finfo(dtype).max):
+        raise ValueError(f"{name}: got {str(value)[:24]}, wanted {wanted}")
+    return float(value)
 
 
-def _check_arguments(net: Any, batches: Any, steps: Any, optimizer: Any, weight_decay: Any) -> None:
+def _check_arguments(
+    net: Any, batches: Any, steps: Any, optimizer: Any, weight_decay: Any, progress: Any
+) -> None:
     if not isinstance(net, ReLUNetwork):
         raise TypeError(f"net: got {type(net).__name__}, wanted a homfast.ReLUNetwork")
     if net._half:
@@ -192,14 +197,12 @@ def _check_arguments(net: Any, batches: Any, steps: Any, optimizer: Any, weight_
     whole = isinstance(steps, (int, np.integer)) and not isinstance(steps, bool)
     if steps is not None and (not whole or steps < 0):
         raise ValueError(f"steps: got {steps!r}, wanted None or an integer >= 0")
+    _arrays.check_flag(progress, "progress")
     if not isinstance(batches, Iterable):
         raise TypeError(
             f"batches: got {type(batches).__name__}, wanted an iterable of (input, target)"
         )
-    if not isinstance(weight_decay, (int, float, np.integer, np.floating)):
-        raise TypeError(f"weight_decay: got {type(weight_decay).__name__}, wanted a number")
-    if not (np.isfinite(weight_decay) and weight_decay >= 0):
-        raise ValueError(f"weight_decay: got {weight_decay}, wanted a finite number >= 0")
+    _check_amount(weight_decay, "weight_decay", net.dtype)
 
 
 def _check_state(state: Any, net: ReLUNetwork, optimizer: str) -> None:

@@ -186,6 +186,8 @@ def test_wrong_masks(backend, mask):
         ({"precision": "HIGHEST"}, ValueError, "precision"),
         ({"precision": 32}, ValueError, "precision"),
         ({"precision": ["high"]}, ValueError, "precision"),
+        ({"precision": np.ones(3)}, ValueError, "precision"),
+        ({"precision": "low"}, ValueError, "precision"),
         ({"backend": "blas"}, ValueError, "backend"),
         ({"backend": ""}, ValueError, "backend"),
         ({"backend": "cuda"}, ValueError, "backend"),
@@ -208,7 +210,7 @@ def test_wrong_options(options, error, name):
     ("slope", "error"),
     [(np.nan, ValueError), (np.inf, ValueError), (-np.inf, ValueError), ("leaky", TypeError),
      (None, TypeError), ([0.1], TypeError), (np.ones(2), TypeError), (1j, TypeError),
-     (1e39, ValueError), ("0.1", TypeError)],
+     (1e39, ValueError), (10**400, ValueError), ("0.1", TypeError), (True, TypeError)],
     ids=repr,
 )  # fmt: skip
 def test_wrong_slopes(backend, slope, error):

@@ -1,6 +1,7 @@
 """save and load: what was saved comes back, and a malicious or corrupt file is a ValueError."""
 
 import json
+import os
 import struct
 import sys
 
@@ -155,10 +156,29 @@ def test_bad_metadata_is_a_value_error(path, metadata):
 
 
 def test_missing_file_and_directory(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"^path: .*nothing"):
         ReLUNetwork.load(tmp_path / "nothing.safetensors")
-    with pytest.raises(OSError):
+    with pytest.raises(IsADirectoryError, match=r"^path: .*folder"):
         ReLUNetwork.load(tmp_path)
+
+
+def test_where_a_file_cannot_be_written(tmp_path):
+    net = ReLUNetwork([SQUARE])
+    for path in (tmp_path, str(tmp_path), f"{tmp_path}/", f"{tmp_path}/nothing/", ""):
+        with pytest.raises(IsADirectoryError, match=r"^path: got .*, a folder"):
+            net.save(path)
+    with pytest.raises(FileNotFoundError, match=r"^path: the folder"):
+        net.save(tmp_path / "nothing" / "net.safetensors")
+    with pytest.raises(OSError, match=r"^path: "):
+        net.save("/proc/net.safetensors")
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match=r"^path: .*pipe"):
+        ReLUNetwork([SQUARE]).save(path)
+    assert path.is_fifo()
 
 
 def test_without_safetensors_the_error_names_the_extra(path, monkeypatch):

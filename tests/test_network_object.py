@@ -183,7 +183,9 @@ def test_bad_weights(engine, weights, error, message):
 @pytest.mark.parametrize(
     ("widths", "error"),
     [((3,), ValueError), ((), ValueError), ((3, -1), ValueError), ((3, 2.5), ValueError),
-     (("a", "b"), TypeError), (5, TypeError), (None, TypeError)],
+     (("a", "b"), TypeError), (5, TypeError), (None, TypeError), ((np.inf, 2), TypeError),
+     ((np.nan, 2), TypeError), ((True, 2), ValueError), ((10**5, 10**8), MemoryError),
+     ((10**30, 2), MemoryError)],
 )  # fmt: skip
 def test_bad_widths(widths, error):
     with pytest.raises(error, match=r"^widths: "):
@@ -194,12 +196,13 @@ def test_bad_options(engine):
     for options, error, name in (
         ({"dtype": np.float16}, TypeError, "dtype"),
         ({"dtype": int}, TypeError, "dtype"),
+        ({"dtype": "bfloat16"}, TypeError, r"dtype: got bfloat16.*\.to\("),
         ({"precision": "best"}, ValueError, "precision"),
         ({"negative_slope": np.nan}, ValueError, "negative_slope"),
         ({"negative_slope": "0.1x"}, TypeError, "negative_slope"),
         ({"backend": "fastest"}, ValueError, "backend"),
     ):
-        with pytest.raises(error, match=f"^{name}: "):
+        with pytest.raises(error, match=f"^{name}" if " " in name else f"^{name}: "):
             ReLUNetwork.random((3, 2), **options)
 
 
@@ -245,9 +248,12 @@ def test_bad_calls(net, x):
         (lambda: net.jvp(x, x.astype(np.float16)), "v"),
         (lambda: vjp(y.astype(complex)), "grad_output"),
         (lambda: linearized.adjoint(None), "u"),
-        (lambda: net.to("float64"), "like"),
+        (lambda: net.to("float64"), r"like: got 'float64'.*np\.empty"),
+        (lambda: net.to(np.float64), r"like: got .*np\.empty"),
+        (lambda: net.to(np.dtype("f8")), r"like: got .*np\.empty"),
+        (lambda: net.to(None), "like"),
     ):
-        with pytest.raises(TypeError, match=f"^{name}: got"):
+        with pytest.raises(TypeError, match=f"^{name}" if " " in name else f"^{name}: got"):
             call()
 
 

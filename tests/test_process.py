@@ -125,6 +125,8 @@ assert (homfast.linear(x, x) == 3).all()
         ({"HOMFAST_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3),
         ({"HOMFAST_NUM_THREADS": None, "OMP_NUM_THREADS": "5"}, 5),
         ({"HOMFAST_NUM_THREADS": "1", "OMP_NUM_THREADS": None}, 1),
+        ({"HOMFAST_NUM_THREADS": None, "OMP_NUM_THREADS": "4,2"}, 4),
+        ({"HOMFAST_NUM_THREADS": None, "OMP_NUM_THREADS": " 3 , 2"}, 3),
         ({"HOMFAST_NUM_THREADS": None, "OMP_NUM_THREADS": None}, "len(os.sched_getaffinity(0))"),
     ],
     ids=str,
@@ -132,6 +134,23 @@ assert (homfast.linear(x, x) == 3).all()
 def test_number_of_threads(native_engine, variables, expected):
     code = CALL + f"import os; print(homfast.get_num_threads() == {expected})"
     assert output(code, **variables) == "True"
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "two", "2.5", "4;2", ",4", "100000"])
+def test_a_bad_number_for_openmp_is_passed_over(native_engine, value):
+    """It is not ours to refuse; `show_config` says so."""
+    code = CALL + "config = homfast.show_config('dicts')['native']; import os\n"
+    code += "print(config['threads'] == len(os.sched_getaffinity(0)), config['threads_from'])"
+    wanted = f"True the affinity mask, for OMP_NUM_THREADS is '{value}'"
+    assert output(code, HOMFAST_NUM_THREADS=None, OMP_NUM_THREADS=value) == wanted
+
+
+def test_the_report_tells_where_the_number_is_from(native_engine):
+    code = CALL + "print(homfast.show_config('dicts')['native']['threads_from'])\n"
+    code += "homfast.set_num_threads(2); "
+    code += "print(homfast.show_config('dicts')['native']['threads_from'])"
+    wanted = ["OMP_NUM_THREADS", "set_num_threads"]
+    assert output(code, HOMFAST_NUM_THREADS=None, OMP_NUM_THREADS="4,2").split() == wanted
 
 
 def test_affinity_limits_the_threads(native_engine):

@@ -105,12 +105,36 @@ def test_interrupt_between_the_updates_of_two_layers(net, data, monkeypatch):
     assert_same_bits(net(data[0][0]), again(data[0][0]), "as its weights say")
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_an_update_that_overflows_is_an_error(net, data, optimizer):
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_an_update_that_overflows_is_an_error(engine, net, data, optimizer):
     huge = float(np.finfo(net.dtype).max)
-    with pytest.raises(FloatingPointError, match="step 0"), np.errstate(over="ignore"):
-        homfast.fit(net, [(1e9 * x, t) for x, t in data[:1]], optimizer=optimizer,
-                    learning_rate=huge)  # fmt: skip
+    net = ReLUNetwork(net.weights, backend=engine.backend)
+    batches = [(1e9 * x, t) for x, t in data[:1]]
+    with pytest.raises(FloatingPointError, match="update of step 0; "), np.errstate(all="ignore"):
+        homfast.fit(net, batches, optimizer=optimizer, learning_rate=huge)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (7, 0), (32, 8)])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_one_weight_that_overflows_is_found_at_its_step(engine, data, optimizer, place):
+    """No loss shows a unit that minus infinity turns off; the step after it would not notice."""
+    dtype = data[0][0].dtype
+    first = np.zeros((33, 9), dtype)
+    first[place] = -np.inf
+    net = ReLUNetwork([first, np.zeros((4, 33), dtype)], backend=engine.backend)
+    x = np.abs(data[0][0]) + dtype.type(1)
+    with pytest.raises(FloatingPointError, match="update of step 0; "), np.errstate(all="ignore"):
+        homfast.fit(net, [(x, data[0][1])] * 3, optimizer=optimizer, learning_rate=1e-2)
+
+
+def test_a_second_moment_that_overflows_is_an_error(engine, data):
+    """Its weight would never move again, and no loss would tell."""
+    dtype = data[0][0].dtype
+    net = ReLUNetwork([np.eye(4, 9, dtype=dtype)], backend=engine.backend)
+    scale = dtype.type(np.sqrt(np.finfo(dtype).max) / 16)
+    x, target = scale * np.sign(data[0][0]), np.zeros((len(data[0][0]), 4), dtype)
+    with pytest.raises(FloatingPointError, match="update of step 0; "), np.errstate(all="ignore"):
+        homfast.fit(net, [(x, target)], learning_rate=1e-3)
 
 
 @pytest.mark.parametrize("step", [-3, 1.5, "x", True, None])
@@ -183,6 +207,13 @@ def test_bad_batches(engine, batch, error, name):
         ({"learning_rate": -1e-3}, ValueError, "learning_rate"),
         ({"learning_rate": "fast"}, TypeError, "learning_rate"),
         ({"learning_rate": None}, TypeError, "learning_rate"),
+        ({"learning_rate": 1e300}, ValueError, "learning_rate"),  # infinite in float32
+        ({"learning_rate": 10**400}, ValueError, "learning_rate"),
+        ({"learning_rate": True}, TypeError, "learning_rate"),
+        ({"learning_rate": lambda step: 1e300}, ValueError, "learning_rate"),
+        ({"weight_decay": 1e300}, ValueError, "weight_decay"),
+        ({"weight_decay": False}, TypeError, "weight_decay"),
+        ({"progress": "yes"}, TypeError, "progress"),
         ({"learning_rate": lambda step: np.nan}, ValueError, "learning_rate"),
         ({"learning_rate": lambda step: "fast"}, TypeError, "learning_rate"),
         ({"optimizer_state": []}, TypeError, "optimizer_state"),

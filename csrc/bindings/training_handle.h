@@ -150,11 +150,12 @@ class TrainingHandle {
     return py::none();
   }
 
-  // The loss of one step that updates the weights, and the moments where there are any.
-  double fit_step(const py::array& x, const py::array& target, const std::vector<double>& adam,
+  // (loss, whether the update left finite numbers) of one step that updates the weights, and the moments
+  // where there are any.
+  py::tuple fit_step(const py::array& x, const py::array& target, const std::vector<double>& adam,
                   double learning_rate, double weight_decay, const std::vector<py::array>& first,
                   const std::vector<py::array>& second) {
-    double loss = 0;
+    StepResult result{};
     for_dtype(x, [&](auto zero) {
       using T = decltype(zero);
       const auto& network = network_.cast<const NetworkHandle&>();
@@ -175,10 +176,10 @@ class TrainingHandle {
       }
       const py::gil_scoped_release release;
       const std::lock_guard<std::mutex> lock(step_mutex_);
-      loss = homfast::fit_step<T>(weights, static_cast<T>(network.slope()), rows, wanted, optimizer,
-                                  std::move(trained), std::get<StepMemory<T>>(step_memory_));
+      result = homfast::fit_step<T>(weights, static_cast<T>(network.slope()), rows, wanted, optimizer,
+                                    std::move(trained), std::get<StepMemory<T>>(step_memory_));
     });
-    return loss;
+    return py::make_tuple(result.loss, result.finite);
   }
 
  private:

@@ -41,7 +41,7 @@ double square_residual(MatrixView<T> residual, MatrixView<const T> target, T sca
 }  // namespace
 
 template <class T>
-double fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const T> x,
+StepResult fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const T> x,
                 MatrixView<const T> target, const Optimizer& optimizer,
                 std::vector<Trained<T>> trained, StepMemory<T>& memory) {
   const KernelTable<T>& table = kernels<T>(homfast::target());
@@ -68,17 +68,17 @@ double fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const
   const double count = static_cast<double>(std::max<index_t>(1, residual.rows * residual.cols));
   const double loss =
       square_residual<T>(residual, target, static_cast<T>(2.0 / count), table) / count;
-  if (!std::isfinite(loss)) return loss;
+  if (!std::isfinite(loss)) return {loss, true};
   run_backward<T>(weights, slope, trace,
                   {residual.data, residual.rows, residual.cols, residual.row_stride},
                   memory.trace.hidden(1), {}, gradients);
-  update<T>(trained, optimizer);
+  const bool finite = update<T>(trained, optimizer);
   for (const Weight<T>& weight : weights) weight.packed->refresh();
-  return loss;
+  return {loss, finite};
 }
 
 #define HF_INSTANTIATE(T)                                                                    \
-  template double fit_step<T>(const std::vector<Weight<T>>&, T, MatrixView<const T>,         \
+  template StepResult fit_step<T>(const std::vector<Weight<T>>&, T, MatrixView<const T>,         \
                               MatrixView<const T>, const Optimizer&,                         \
                               std::vector<Trained<T>>, StepMemory<T>&);
 HF_INSTANTIATE(float)

@@ -15,11 +15,15 @@ struct StepMemory {
   AlignedBuffer gradients;
 };
 
-// The mean squared error of the batch before the step; if it is not finite, nothing is updated. The
-// gradients of `trained` are set here, and the packed weights refreshed. Bits do not depend on the
+struct StepResult {
+  double loss;  // the mean squared error of the batch before the step; not finite: nothing was updated
+  bool finite;  // what the update left is
+};
+
+// The gradients of `trained` are set here, and the packed weights refreshed. Bits do not depend on the
 // number of threads.
 template <class T>
-double fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const T> x,
+StepResult fit_step(const std::vector<Weight<T>>& weights, T slope, MatrixView<const T> x,
                 MatrixView<const T> target, const Optimizer& optimizer,
                 std::vector<Trained<T>> trained, StepMemory<T>& memory);
 

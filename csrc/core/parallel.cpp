@@ -175,60 +175,64 @@ Pool& get_pool() {
 
 struct ThreadCount {
   int count;
-  const char* source;
+  std::string source;
 };
 
-int parse_count(const char* text) {
+// A whole number from 1 to 4096, or 0. Of a list, one count a level of nesting as OpenMP has it, the first.
+int parse_count(const char* text, bool list) {
   char* end = nullptr;
   const long value = std::strtol(text, &end, 10);
-  return end != text && *end == '\0' && value >= 1 && value <= 4096 ? static_cast<int>(value) : 0;
+  if (end == text || value < 1 || value > 4096) return 0;
+  while (*end == ' ') ++end;
+  return *end == '\0' || (list && *end == ',') ? static_cast<int>(value) : 0;
 }
 
 ThreadCount default_count() {
   if (const char* own = std::getenv("HOMFAST_NUM_THREADS"); own && *own) {
-    const int count = parse_count(own);
+    const int count = parse_count(own, false);
     if (!count) {
       throw std::invalid_argument("HOMFAST_NUM_THREADS: got '" + std::string(own) +
                                   "', wanted an integer from 1 to 4096");
     }
     return {count, "HOMFAST_NUM_THREADS"};
   }
-  if (const char* omp = std::getenv("OMP_NUM_THREADS"); omp && parse_count(omp)) {
-    return {parse_count(omp), "OMP_NUM_THREADS"};
+  std::string ignored;
+  if (const char* omp = std::getenv("OMP_NUM_THREADS"); omp && *omp) {
+    if (const int count = parse_count(omp, true)) return {count, "OMP_NUM_THREADS"};
+    ignored = ", for OMP_NUM_THREADS is '" + std::string(omp) + "'";
   }
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    return {std::max(1, CPU_COUNT(&set)), "the affinity mask"};
+    return {std::max(1, CPU_COUNT(&set)), "the affinity mask" + ignored};
   }
-  return {static_cast<int>(std::max(1u, std::thread::hardware_concurrency())), "the processors"};
+  return {static_cast<int>(std::max(1u, std::thread::hardware_concurrency())),
+          "the processors" + ignored};
 }
 
-std::atomic<int> thread_count{0};
-std::atomic<const char*> thread_source{""};
+// That of the process; what is in the environment is looked at once.
+const ThreadCount& found_count() {
+  static const ThreadCount found = default_count();
+  return found;
+}
+
+std::atomic<int> thread_count{0};  // that of set_num_threads
 std::atomic<bool (*)()> interrupt_check{nullptr};
 
 }  // namespace
 
 int num_threads() {
-  int count = thread_count.load(std::memory_order_acquire);
-  if (count == 0) {
-    const ThreadCount found = default_count();
-    thread_source.store(found.source, std::memory_order_relaxed);
-    thread_count.compare_exchange_strong(count, found.count, std::memory_order_acq_rel);
-    count = thread_count.load(std::memory_order_acquire);
-  }
-  return count;
+  const int count = thread_count.load(std::memory_order_relaxed);
+  return count ? count : found_count().count;
 }
 
 void set_num_threads(int n) {
   if (n < 1 || n > 4096) throw std::invalid_argument("n: wanted 1 to 4096 threads");
-  thread_source.store("set_num_threads", std::memory_order_relaxed);
-  thread_count.store(n, std::memory_order_release);
+  thread_count.store(n, std::memory_order_relaxed);
 }
 
 const char* num_threads_source() {
-  num_threads();
-  return thread_source.load(std::memory_order_relaxed);
+  return thread_count.load(std::memory_order_relaxed) ? "set_num_threads"
+                                                      : found_count().source.c_str();
 }
 
 int threads_for(double multiply_adds) {

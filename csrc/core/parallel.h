@@ -20,7 +20,7 @@ void parallel_for(index_t tasks, Function& function) {
 }
 
 // HOMFAST_NUM_THREADS, else OMP_NUM_THREADS, else the affinity mask; std::invalid_argument for a bad
-// HOMFAST_NUM_THREADS.
+// HOMFAST_NUM_THREADS. A bad OMP_NUM_THREADS, which is not ours, is passed over, and named in the source.
 int num_threads();
 void set_num_threads(int n);
 const char* num_threads_source();

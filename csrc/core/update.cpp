@@ -15,7 +15,7 @@ constexpr double kUpdateCost = 16;
 }  // namespace
 
 template <class T>
-void update(const std::vector<Trained<T>>& layers, const Optimizer& optimizer) {
+bool update(const std::vector<Trained<T>>& layers, const Optimizer& optimizer) {
   struct Part {
     std::size_t layer;
     Range range;
@@ -30,22 +30,24 @@ void update(const std::vector<Trained<T>>& layers, const Optimizer& optimizer) {
       parts.push_back({i, {begin, std::min(size, begin + kUpdateChunk)}});
     }
   }
+  bool finite = true;
   auto update_part = [&](index_t index) {
     const Part& part = parts[static_cast<std::size_t>(index)];
     const Trained<T>& layer = layers[part.layer];
-    if (optimizer.adam) {
-      table.adam_update(layer.weight, layer.gradient, layer.first_moment, layer.second_moment,
-                        part.range, optimizer.coefficients);
-    } else {
-      table.sgd_update(layer.weight, layer.gradient, part.range,
-                       static_cast<T>(optimizer.learning_rate),
-                       static_cast<T>(optimizer.weight_decay));
-    }
+    const bool good =
+        optimizer.adam
+            ? table.adam_update(layer.weight, layer.gradient, layer.first_moment,
+                                layer.second_moment, part.range, optimizer.coefficients)
+            : table.sgd_update(layer.weight, layer.gradient, part.range,
+                               static_cast<T>(optimizer.learning_rate),
+                               static_cast<T>(optimizer.weight_decay));
+    if (!good) __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
   };
   share_out(static_cast<index_t>(parts.size()), kUpdateCost * elements, update_part);
+  return finite;
 }
 
-template void update<float>(const std::vector<Trained<float>>&, const Optimizer&);
-template void update<double>(const std::vector<Trained<double>>&, const Optimizer&);
+template bool update<float>(const std::vector<Trained<float>>&, const Optimizer&);
+template bool update<double>(const std::vector<Trained<double>>&, const Optimizer&);
 
 }  // namespace homfast

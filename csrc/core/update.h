@@ -23,8 +23,9 @@ struct Optimizer {
   double learning_rate, weight_decay;  // of plain gradient descent
 };
 
-// It cannot be interrupted: all layers are updated, or none.
+// Whether all weights, and second moments, are finite after it. It cannot be interrupted: all layers are
+// updated, or none.
 template <class T>
-void update(const std::vector<Trained<T>>& layers, const Optimizer& optimizer);
+bool update(const std::vector<Trained<T>>& layers, const Optimizer& optimizer);
 
 }  // namespace homfast

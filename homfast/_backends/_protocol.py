@@ -43,9 +43,10 @@ class Training(Protocol):
         weight_decay: float,
         first_moments: list[Array],
         second_moments: list[Array],
-    ) -> float:
-        """The mean squared error, and one step of Adam, or of gradient descent where `adam` is
-        empty; nothing is changed if the error is not finite."""
+    ) -> tuple[float, bool]:
+        """One step of Adam, or of gradient descent where `adam` is empty: the mean squared error
+        before it, and whether weights and second moments are finite after it. Nothing is changed if
+        the error is not finite."""
 
 
 class Network(Protocol):

@@ -89,7 +89,7 @@ class LayerwiseTraining:
         with np.errstate(over="ignore", invalid="ignore"):
             loss = float(xp.sum(xp.square(residual, dtype=np.float64))) / count
         if not np.isfinite(loss):
-            return loss
+            return loss, True
         residual *= residual.dtype.type(2.0 / count)
         _, gradients = trace.pull_back(residual, False)
         for index, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
@@ -100,7 +100,8 @@ class LayerwiseTraining:
                 ops.sgd_update(weight, gradient, learning_rate, weight_decay)
             if weight is not layer:
                 layer.refresh()
-        return loss
+        written = (*map(_array, layers), *second)
+        return loss, all(xp.isfinite(array).all() for array in written)
 
 
 class LayerwiseTrace:
