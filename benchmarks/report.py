@@ -3,9 +3,8 @@
 ``homfast bench KIND --json benchmarks/results/NAME.json`` (and ``homfast recover --json``) make the
 files; ``python benchmarks/report.py`` rewrites what stands between ``<!-- begin: BLOCK -->`` and
 ``<!-- end: BLOCK -->``; with ``--check`` it writes nothing and fails if README.md would change. No
-number in those blocks is typed by hand. A block is a kind, or "bfloat16" and "precision", which are
-layers and networks in other numbers; it has one table a machine, target, thread count, dtype and
-precision. Without results a block says so; without markers too there is none.
+number in those blocks is typed by hand. A block is a kind, or layers and networks in "bfloat16" or
+at another "precision"; it has one table a machine, target, thread count, dtype and precision.
 """
 
 from __future__ import annotations
@@ -185,10 +184,9 @@ def _command(result: Mapping[str, Any]) -> str:
 
 def _bench_table(result: Mapping[str, Any]) -> str:
     """One line a shape, the directions side by side, and what was measured how."""
-    kind = result["kind"]
     unit = any(row.get("share_of_matrix_unit") is not None for row in result["rows"])
     directions = list(dict.fromkeys(row["direction"] for row in result["rows"]))
-    titles = [COLUMNS[kind]]
+    titles = [COLUMNS[result["kind"]]]
     for direction in directions:
         titles += [f"{direction}, µs", "GFLOP/s", "of peak", *(["of unit"] if unit else [])]
         titles += ["best peer, µs", "ratio"]
@@ -221,16 +219,17 @@ def _bench_table(result: Mapping[str, Any]) -> str:
 
 def _how(result: Mapping[str, Any]) -> str:
     """How, with what and when it was measured, as the end of a sentence and another."""
-    rounds = max(row["rounds"] for row in result["rows"])
-    machine = result["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    others = max((row.get("share_of_others") or 0.0) for row in result["rows"])
+    machine, rows = result["machine"], result["rows"]
+    took_part = {name.partition(".")[0] for row in rows for name in row["seconds"]}
+    versions = (f"{n} {version}" for n, version in machine["versions"].items() if n in took_part)
+    others = max((row.get("share_of_others") or 0.0) for row in rows)
     remark = f" Other processes used up to {others:.0%} of the machine meanwhile."
-    return (
-        f"every figure is a median of up to {rounds} rounds. {versions}, commit "
-        f"{machine['commit']}, {machine['date']}; `{_command(result)}`."
-        + (remark if others > DISTURBED else "")
+    text = (
+        f"every figure is a median of up to {max(row['rounds'] for row in rows)} rounds. "
+        f"{', '.join(versions)}, commit {machine['commit']}, {machine['date']}; "
+        f"`{_command(result)}`."
     )
+    return text + remark if others > DISTURBED else text
 
 
 def _invariance_table(result: Mapping[str, Any]) -> str:
@@ -248,8 +247,8 @@ def _invariance_table(result: Mapping[str, Any]) -> str:
 
 
 def _cells(row: Mapping[str, Any], unit: bool) -> list[str]:
-    share, ratio, peer = row["share_of_peak"], row["ratio"], row["best_peer"]
-    shares = [share, row["share_of_matrix_unit"]] if unit else [share]
+    ratio, peer = row["ratio"], row["best_peer"]
+    shares = [row["share_of_peak"], *([row["share_of_matrix_unit"]] if unit else [])]
     times = f"{_microseconds(row['seconds'][peer])} {peer}" if peer else ""
     ratio_text = "" if ratio is None else f"{ratio:.2f}"
     return [

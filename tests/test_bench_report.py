@@ -40,7 +40,7 @@ def result(cpu="Some CPU", target="avx2", ratio=1.5):
             "target": target,
             "backend": "native",
             "threads": 2,
-            "versions": {"homfast": "0.1.0", "numpy": "2.4.6"},
+            "versions": {"homfast": "0.1.0", "numpy": "2.4.6", "jax": "0.10.2"},
             "commit": "abc",
             "date": "2026-01-01",
         },
@@ -77,6 +77,7 @@ def test_table_is_written_and_then_checked(report, checkout):
     assert "| (1, 2, 3) | 3.25 | 123 | 87% | 4.88 numpy | 1.50 | 1500 |" in text
     assert "**Some CPU, target avx2, 2 threads, float32**" in text
     assert "forward 1.50x; backward 2.00x" in text
+    assert "homfast 0.1.0, numpy 2.4.6, commit abc" in text  # those that took part
     assert "\nold\n" not in text
     assert text.startswith("# x\n") and text.endswith("after\n")
     assert run(report, checkout, "--check") == 0
