@@ -6,7 +6,8 @@ from homfast.bench import layers
 
 FORWARD_PEERS = ("homfast", "numpy", "torch", "torch.compile", "jax", "onnxruntime")
 FORWARD = [("forward", peer) for peer in FORWARD_PEERS]
-BACKWARD = [("backward", peer) for peer in ("homfast", "numpy", "torch", "torch.autograd", "jax")]
+BACKWARD_PEERS = ("homfast", "numpy", "torch", "torch.autograd", "torch.compile", "jax")
+BACKWARD = [("backward", peer) for peer in BACKWARD_PEERS]
 
 
 @pytest.mark.parametrize("case", layers.CASES, ids=lambda case: case.label)

@@ -6,7 +6,8 @@ from homfast.bench import networks
 
 FORWARD_PEERS = ("homfast", "numpy", "torch", "torch.compile", "jax", "onnxruntime")
 FORWARD = [("forward", peer) for peer in FORWARD_PEERS]
-GRADIENTS = [("gradients", peer) for peer in ("homfast", "numpy", "torch", "torch.autograd", "jax")]
+GRADIENTS_PEERS = ("homfast", "numpy", "torch", "torch.autograd", "torch.compile", "jax")
+GRADIENTS = [("gradients", peer) for peer in GRADIENTS_PEERS]
 
 
 @pytest.mark.parametrize("case", networks.CASES, ids=lambda case: case.label)

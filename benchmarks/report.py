@@ -1,10 +1,10 @@
 """Write the tables of README.md from the results committed under benchmarks/results.
 
 ``homfast bench KIND --json benchmarks/results/NAME.json`` (and ``homfast recover --json``) make the
-files; ``python benchmarks/report.py`` rewrites what stands between ``<!-- begin: KIND -->`` and
-``<!-- end: KIND -->``; with ``--check`` it writes nothing and fails if README.md would change. No
-number in those blocks is typed by hand. A kind has one table a machine, target, thread count and
-dtype.
+files; ``python benchmarks/report.py`` rewrites what stands between ``<!-- begin: BLOCK -->`` and
+``<!-- end: BLOCK -->``; with ``--check`` it writes nothing and fails if README.md would change. No
+number in those blocks is typed by hand. A block is a kind, or layers and networks in "bfloat16" or
+at another "precision"; it has one table a machine, target, thread count, dtype and precision.
 """
 
 from __future__ import annotations
@@ -17,9 +17,20 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("layers", "networks", "training", "operators", "recover")
+KINDS = ("layers", "networks", "training", "invariance", "operators", "recover")
+BLOCKS = {
+    "layers": "homfast bench layers",
+    "networks": "homfast bench networks",
+    "training": "homfast bench training",
+    "bfloat16": "homfast bench layers|networks --dtype bfloat16",
+    "precision": "homfast bench layers|networks --precision high",
+    "invariance": "homfast bench invariance",
+    "operators": "homfast bench operators",
+    "recover": "homfast recover",
+}
 COLUMNS = {"layers": "(batch, in, out)", "networks": "batch, widths", "training": "batch, widths"}
 DISTURBED = 0.1  # as in homfast.bench.table
+PRODUCTS = {"highest": "six", "high": "three", "medium": "one"}
 ESTIMATORS = {
     "linear": "best linear estimator",
     "one_hidden": "bias-free network, one hidden layer",
@@ -33,14 +44,14 @@ class ReportError(Exception):
 
 
 def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The results under `folder` by kind, in the order of the file names.
+    """The results under `folder` by block, in the order of the file names.
 
     Raises
     ------
     ReportError
-        A file that is no result, or two of one machine, target, thread count and dtype.
+        A file that is no result, or two of one machine, target, thread count, dtype and precision.
     """
-    results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in BLOCKS}
     seen: dict[tuple[str, str], str] = {}
     for path in sorted(folder.glob("*.json")):
         try:
@@ -61,16 +72,32 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
                 f"{path.name}: has the same kind and machine as {seen[kind, name]} ({kind}, {name})"
             )
         seen[kind, name] = path.name
-        results[kind].append(result)
+        results[block_of(result)].append(result)
     return results
 
 
-def block(kind: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """What stands between the markers of `kind`."""
+def block_of(result: Mapping[str, Any]) -> str:
+    """The block that a result belongs to."""
+    kind = result["kind"]
+    if kind in ("layers", "networks"):
+        if result["dtype"] == "bfloat16":
+            return "bfloat16"
+        if result.get("precision", "highest") != "highest":
+            return "precision"
+    return kind
+
+
+def block(name: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """What stands between the markers of the block `name`."""
     if not results:
-        return f"No results of `{_command(kind)}` are committed.\n"
-    table = _TABLES.get(kind, _bench_table)
-    parts = [f"**{_machine_name(kind, result)}**\n\n{table(result)}" for result in results]
+        return f"No results of `{BLOCKS[name]}` are committed.\n"
+    parts = []
+    for result in results:
+        kind = result["kind"]
+        title = _machine_name(kind, result)
+        if name != kind:
+            title = f"{kind}: {title}"
+        parts.append(f"**{title}**\n\n{_TABLES.get(kind, _bench_table)(result)}")
     return "\n".join(parts)
 
 
@@ -80,12 +107,12 @@ def rewrite(readme: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
     Raises
     ------
     ReportError
-        A kind that has results but no pair of markers, or a marker without its partner.
+        A block that has results but no pair of markers, or a marker without its partner.
     """
-    for kind in KINDS:
-        begin, end = f"<!-- begin: {kind} -->", f"<!-- end: {kind} -->"
+    for name in BLOCKS:
+        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
         counts = readme.count(begin), readme.count(end)
-        if counts == (0, 0) and not results.get(kind):
+        if counts == (0, 0) and not results.get(name):
             continue
         if counts != (1, 1) or readme.index(begin) > readme.index(end):
             raise ReportError(
@@ -94,7 +121,7 @@ def rewrite(readme: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
             )
         before, rest = readme.split(begin)
         after = rest.split(end)[1]
-        readme = f"{before}{begin}\n{block(kind, results.get(kind, []))}{end}{after}"
+        readme = f"{before}{begin}\n{block(name, results.get(name, []))}{end}{after}"
     return readme
 
 
@@ -135,23 +162,34 @@ def _machine_name(kind: str, result: Mapping[str, Any]) -> str:
         )
     machine = result["machine"]
     backend = "" if machine["backend"] == "native" else f", backend {machine['backend']}"
+    numbers = result["dtype"]
+    precision = result.get("precision", "highest")
+    if numbers == "float32" and precision != "highest":
+        numbers += f" {precision!r}"
+        if result["computed_as"] != precision:
+            numbers += f", computed as {result['computed_as']!r}: there is no matrix unit"
     return (
         f"{machine['cpu']}, target {machine['target']}{backend}, "
-        f"{machine['threads']} threads, {result['dtype']}"
+        f"{machine['threads']} threads, {numbers}"
     )
 
 
-def _command(kind: str) -> str:
-    return "homfast recover" if kind == "recover" else f"homfast bench {kind}"
+def _command(result: Mapping[str, Any]) -> str:
+    command = f"homfast bench {result['kind']}"
+    if result["dtype"] != "float32":
+        return f"{command} --dtype {result['dtype']}"
+    precision = result.get("precision", "highest")
+    return command if precision == "highest" else f"{command} --precision {precision}"
 
 
 def _bench_table(result: Mapping[str, Any]) -> str:
     """One line a shape, the directions side by side, and what was measured how."""
-    kind = result["kind"]
+    unit = any(row.get("share_of_matrix_unit") is not None for row in result["rows"])
     directions = list(dict.fromkeys(row["direction"] for row in result["rows"]))
-    titles = [COLUMNS[kind]]
+    titles = [COLUMNS[result["kind"]]]
     for direction in directions:
-        titles += [f"{direction}, µs", "GFLOP/s", "of peak", "best peer, µs", "ratio"]
+        titles += [f"{direction}, µs", "GFLOP/s", "of peak", *(["of unit"] if unit else [])]
+        titles += ["best peer, µs", "ratio"]
     lines = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1))]
     by_label: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in result["rows"]:
@@ -159,33 +197,64 @@ def _bench_table(result: Mapping[str, Any]) -> str:
     for label, rows in by_label.items():
         cells = [label]
         for direction in directions:
-            cells += _cells(rows[direction]) if direction in rows else [""] * 5
+            cells += _cells(rows[direction], unit) if direction in rows else [""] * (5 + unit)
         lines.append(_line(cells))
     means = "; ".join(f"{name} {mean:.2f}x" for name, mean in result["geometric_mean"].items())
-    rounds = max(row["rounds"] for row in result["rows"])
-    machine = result["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    others = max((row.get("share_of_others") or 0.0) for row in result["rows"])
-    remark = f" Other processes used up to {others:.0%} of the machine meanwhile."
-    lines += [
-        "",
+    said = [
         f"Geometric mean of the ratios: {means or 'no peer was there'}. A ratio is the best peer's "
         "time over ours, a bold one a loss; peak is that of multiply-adds on the target, measured "
-        f"between the rounds; every figure is a median of up to {rounds} rounds. {versions}, "
-        f"commit {machine['commit']}, {machine['date']}; `{_command(kind)}`."
-        + (remark if others > DISTURBED else ""),
+        "between the rounds"
     ]
-    return "\n".join(lines) + "\n"
+    if unit:
+        said.append(
+            "unit that of bf16 products on the matrix unit, of which a product takes "
+            f"{PRODUCTS[result['precision']]}; packing is inside of the clock for layers"
+        )
+    if result["dtype"] == "bfloat16":
+        said.append("NumPy widens, multiplies in float32 and rounds")
+    elif result.get("precision", "highest") != "highest":
+        said.append("the peers compute in full float32")
+    return "\n".join([*lines, "", f"{'; '.join(said)}; {_how(result)}"]) + "\n"
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    share, ratio, peer = row["share_of_peak"], row["ratio"], row["best_peer"]
+def _how(result: Mapping[str, Any]) -> str:
+    """How, with what and when it was measured, as the end of a sentence and another."""
+    machine, rows = result["machine"], result["rows"]
+    took_part = {name.partition(".")[0] for row in rows for name in row["seconds"]}
+    versions = (f"{n} {version}" for n, version in machine["versions"].items() if n in took_part)
+    others = max((row.get("share_of_others") or 0.0) for row in rows)
+    remark = f" Other processes used up to {others:.0%} of the machine meanwhile."
+    text = (
+        f"every figure is a median of up to {max(row['rounds'] for row in rows)} rounds. "
+        f"{', '.join(versions)}, commit {machine['commit']}, {machine['date']}; "
+        f"`{_command(result)}`."
+    )
+    return text + remark if others > DISTURBED else text
+
+
+def _invariance_table(result: Mapping[str, Any]) -> str:
+    """The layer call as it is, made invariant, and a network of the one layer."""
+    titles = [COLUMNS["layers"], "layer, µs", "invariant, µs", "cost", "network, µs"]
+    lines = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1))]
+    for row in result["rows"]:
+        seconds = row["seconds"]
+        plain, invariant, network = (seconds[n] for n in ("homfast", "invariant", "network"))
+        cells = [_microseconds(plain), _microseconds(invariant), f"{invariant / plain - 1:+.0%}"]
+        lines.append(_line([row["label"], *cells, _microseconds(network)]))
+    mean = result["geometric_mean"]["forward"]
+    text = f"Geometric mean of the cost {mean - 1:+.0%}; {_how(result)}"
+    return "\n".join([*lines, "", text]) + "\n"
+
+
+def _cells(row: Mapping[str, Any], unit: bool) -> list[str]:
+    ratio, peer = row["ratio"], row["best_peer"]
+    shares = [row["share_of_peak"], *([row["share_of_matrix_unit"]] if unit else [])]
     times = f"{_microseconds(row['seconds'][peer])} {peer}" if peer else ""
     ratio_text = "" if ratio is None else f"{ratio:.2f}"
     return [
         _microseconds(row["seconds"]["homfast"]),
         f"{row['gflops']:.0f}" if row["gflops"] >= 10 else f"{row['gflops']:.2g}",
-        "" if share is None else f"{share:.0%}",
+        *("" if value is None else f"{value:.0%}" for value in shares),
         times,
         f"**{ratio_text}**" if ratio is not None and ratio < 1 else ratio_text,
     ]
@@ -215,7 +284,7 @@ def _recover_table(result: Mapping[str, Any]) -> str:
             if result["homogeneous_to_the_bit"]
             else "f(2y) differs from 2 f(y)"
         )
-    said.append(f"`{_command('recover')}`")
+    said.append("`homfast recover`")
     return "\n".join([*lines, "", "; ".join(said) + "."]) + "\n"
 
 
@@ -250,9 +319,7 @@ def _operators_table(result: Mapping[str, Any]) -> str:
     if result["scale"] != 1:
         said.append(f"Sizes are divided by {result['scale']}.")
     said += [f"Absent: {name}, {reason}." for name, reason in reasons.items()]
-    said.append(
-        f"{versions}, commit {machine['commit']}, {machine['date']}; `{_command('operators')}`."
-    )
+    said.append(f"{versions}, commit {machine['commit']}, {machine['date']}; `{_command(result)}`.")
     if others > DISTURBED:
         said.append(f"Other processes used up to {others:.0%} of the machine meanwhile.")
     return "\n".join([*lines, "", " ".join(said)]) + "\n"
@@ -263,7 +330,11 @@ def _milliseconds(seconds: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-_TABLES = {"recover": _recover_table, "operators": _operators_table}
+_TABLES = {
+    "recover": _recover_table,
+    "operators": _operators_table,
+    "invariance": _invariance_table,
+}
 
 
 def _is_number(value: Any) -> bool:

@@ -6,7 +6,7 @@ import sys
 import pytest
 from processes import output
 
-from homfast.bench import cases, data, expected, layers, peers
+from homfast.bench import cases, data, expected, layers, networks, peers, training
 
 JAX_PRODUCTS = """
 import os, time
@@ -69,8 +69,63 @@ def test_onnx_runtime_starts_as_many_threads_as_are_set(monkeypatch):
         expected.check_equal("onnxruntime", contender.result(), [operands.y])
 
 
-def test_a_library_that_is_not_there_is_listed(monkeypatch):
-    monkeypatch.setitem(peers._PEERS, "numpy", ("homfast.bench.nowhere", "Peer"))
-    present, absent = peers.load_all(["numpy"])
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_a_library_that_is_not_there_is_named(monkeypatch, missing):
+    """The peer by its own name, the package that it lacks by that one's."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    monkeypatch.delitem(sys.modules, "homfast.bench.onnx_peers", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Without(missing), *sys.meta_path])
+    for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    present, absent = peers.load_all(["onnxruntime"])
     assert not present
-    assert "not installed" in absent["numpy"]
+    assert absent == {"onnxruntime": f"needs {missing}, which is not installed"}
+
+
+class Without:
+    """An importer that does not find one package."""
+
+    def __init__(self, package):
+        self.package = package
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == self.package:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_every_peer_that_has_an_operation_takes_part_in_it():
+    """By default, if it is installed: in the modules' PEERS."""
+    present, _ = peers.load_all(peers.NAMES)
+    kinds = {"layers": layers, "networks": networks, "training": training}
+    for peer in present:
+        for kind, module in kinds.items():
+            offers = any(hasattr(peer, f"{kind}_{direction}") for direction in module.DIRECTIONS)
+            assert (peer.name in module.PEERS) == offers, f"{peer.name} in {kind}"
+
+
+def test_compiled_pytorch_passes_the_checks():
+    """One layer: each compilation takes seconds."""
+    pytest.importorskip("torch")
+    compiler = [peers.load("torch.compile")]
+    case = cases.LayerCase(20, 33, 17)
+    found = layers.comparison(case, "backward", "float32", compiler)
+    if found.absent:
+        pytest.skip(found.absent["torch.compile"])
+    assert [contender.name for contender in found.contenders] == ["homfast", "torch.compile"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_compiled_pytorch_passes_all_checks(dtype):
+    pytest.importorskip("torch")
+    pytest.importorskip("ml_dtypes")
+    compiler = [peers.load("torch.compile")]
+    network = cases.NetworkCase(20, (33, 17, 20))
+    wanted = {"layers": cases.LayerCase(20, 33, 17), "networks": network, "training": network}
+    for module in (layers, networks, training):
+        case = wanted[module.__name__.rpartition(".")[2]]
+        for direction in module.DIRECTIONS:
+            if dtype in module.DTYPES:
+                found = module.comparison(case, direction, dtype, compiler)
+                assert found.absent or len(found.contenders) == 2

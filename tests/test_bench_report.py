@@ -40,7 +40,7 @@ def result(cpu="Some CPU", target="avx2", ratio=1.5):
             "target": target,
             "backend": "native",
             "threads": 2,
-            "versions": {"homfast": "0.1.0", "numpy": "2.4.6"},
+            "versions": {"homfast": "0.1.0", "numpy": "2.4.6", "jax": "0.10.2"},
             "commit": "abc",
             "date": "2026-01-01",
         },
@@ -77,6 +77,7 @@ def test_table_is_written_and_then_checked(report, checkout):
     assert "| (1, 2, 3) | 3.25 | 123 | 87% | 4.88 numpy | 1.50 | 1500 |" in text
     assert "**Some CPU, target avx2, 2 threads, float32**" in text
     assert "forward 1.50x; backward 2.00x" in text
+    assert "homfast 0.1.0, numpy 2.4.6, commit abc" in text  # those that took part
     assert "\nold\n" not in text
     assert text.startswith("# x\n") and text.endswith("after\n")
     assert run(report, checkout, "--check") == 0
@@ -101,6 +102,65 @@ def test_one_table_a_machine_and_target(report, checkout):
 def test_without_results_a_block_says_so(report, checkout):
     assert run(report, checkout) == 0
     assert "No results of `homfast bench layers`" in (checkout / "README.md").read_text()
+
+
+BLOCK = "<!-- begin: {0} --><!-- end: {0} -->\n"
+
+
+def add_block(checkout, name):
+    path = checkout / "README.md"
+    path.write_text(path.read_text() + BLOCK.format(name))
+
+
+def test_bfloat16_and_precision_have_blocks_of_their_own(report, checkout):
+    write(checkout, "a.json", result())
+    half = result(ratio=3.0) | {"dtype": "bfloat16", "precision": "medium", "computed_as": "medium"}
+    write(checkout, "b.json", half)
+    high = result(ratio=4.0) | {"precision": "high", "computed_as": "highest"}
+    write(checkout, "c.json", high)
+    assert run(report, checkout) == 2  # README has no place for them
+    for name in ("bfloat16", "precision"):
+        add_block(checkout, name)
+    assert run(report, checkout) == 0
+    first, *others = (checkout / "README.md").read_text().split("<!-- end: ")[:3]
+    assert "1.50x" in first and "3.00x" not in first
+    assert "**layers: Some CPU, target avx2, 2 threads, bfloat16**" in others[0]
+    assert "3.00x" in others[0] and "`homfast bench layers --dtype bfloat16`" in others[0]
+    assert "float32 'high', computed as 'highest': there is no matrix unit" in others[1]
+    assert "4.00x" in others[1] and "the peers compute in full float32" in others[1]
+    assert run(report, checkout, "--check") == 0
+
+
+def test_without_results_and_markers_nothing_is_missed(report, checkout):
+    write(checkout, "a.json", result())
+    run(report, checkout)
+    assert run(report, checkout, "--check") == 0
+    add_block(checkout, "bfloat16")
+    assert run(report, checkout, "--check") == 1
+
+
+def test_a_share_of_the_matrix_unit_is_a_column(report, checkout):
+    content = result() | {"precision": "highest", "computed_as": "highest"}
+    content["rows"][0]["share_of_matrix_unit"] = 0.51
+    content["rows"][1]["share_of_matrix_unit"] = None  # too few terms for the unit
+    write(checkout, "a.json", content)
+    assert run(report, checkout) == 0
+    text = (checkout / "README.md").read_text()
+    assert text.count("| of unit |") == 2
+    assert "| 3.25 | 123 | 87% | 51% | 4.88 numpy | 1.50 | 1500 | 123 | 87% |  |" in text
+    assert "of which a product takes six" in text
+
+
+def test_the_cost_of_batch_invariance(report, checkout):
+    content = result() | {"kind": "invariance", "geometric_mean": {"forward": 1.25}}
+    content["rows"] = content["rows"][:1]
+    content["rows"][0]["seconds"] = {"homfast": 4e-6, "invariant": 5e-6, "network": 3e-6}
+    write(checkout, "a.json", content)
+    add_block(checkout, "invariance")
+    assert run(report, checkout) == 0
+    text = (checkout / "README.md").read_text()
+    assert "| (1, 2, 3) | 4.00 | 5.00 | +25% | 3.00 |" in text
+    assert "Geometric mean of the cost +25%" in text
 
 
 def test_a_hand_typed_number_fails_the_check(report, checkout):

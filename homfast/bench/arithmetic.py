@@ -64,5 +64,5 @@ def default_precision(dtype: str) -> str:
 
 
 def is_narrow(dtype: str, precision: str | None) -> bool:
-    """Whether products are of bf16 numbers, so that exact operands must be exact in bf16."""
-    return is_bfloat16(dtype) or precision == "medium"
+    """Whether exact operands must be exact in bf16: "high" leaves out the products of low parts."""
+    return is_bfloat16(dtype) or precision in ("high", "medium")

@@ -2,8 +2,8 @@
 
 On the exact data every product and every partial sum is an integer that the dtype holds, so all
 orders of summation give the same bits and results are compared for equality. The layers' integers
-have nine bits: a product that was rounded to bf16 on the way does not pass. Where bf16 is what is
-asked for, as dtype or as precision "medium", all integers are small enough to be exact in it.
+have nine bits: a product that was rounded to bf16 on the way does not pass. Where that is what is
+asked for, by the dtype bfloat16 or a lower precision, all integers are small enough for bf16.
 """
 
 from __future__ import annotations

@@ -52,8 +52,11 @@ def load(name: str) -> Any:
     module, cls = _PEERS[name]
     try:
         return getattr(importlib.import_module(module), cls)()
+    except ModuleNotFoundError as error:
+        missing = (error.name or str(error)).partition(".")[0]
+        raise PeerUnavailable(f"needs {missing}, which is not installed") from error
     except ImportError as error:
-        raise PeerUnavailable(f"not installed ({error})") from error
+        raise PeerUnavailable(f"cannot be imported ({error})") from error
 
 
 def load_all(names: Sequence[str]) -> tuple[list[Any], dict[str, str]]:

@@ -26,7 +26,7 @@ def draw(path: str, rows: Sequence[Mapping[str, Any]], bandwidth: float, title: 
         Its suffix chooses the format.
     rows : sequence of mapping
         As in the JSON file: `flops`, `bytes`, `gflops`, `direction`, `label`, `peak_gflops`,
-        `seconds`, `best_peer`.
+        `matrix_peak_gflops`, `seconds`, `best_peer`.
     bandwidth : float
         Bytes a second of the copy roof.
     title : str
@@ -45,6 +45,12 @@ def draw(path: str, rows: Sequence[Mapping[str, Any]], bandwidth: float, title: 
             [low * gigabytes, peak, peak],
             color="black",
             label=f"roofs: {peak:.0f} GFLOP/s, {gigabytes:.0f} GB/s of memory (caches give more)",
+        )
+    units = [row["matrix_peak_gflops"] for row in rows if row.get("matrix_peak_gflops")]
+    if units:
+        unit = statistics.median(units)
+        axes.axhline(
+            unit, color="gray", linestyle="--", label=f"matrix unit: {unit:.0f} GFLOP/s in bf16"
         )
     directions = dict.fromkeys(row["direction"] for row in rows)
     for direction, color in zip(directions, ("C0", "C1"), strict=False):

@@ -31,14 +31,8 @@ class TorchPeer:
 
     def layers_backward(self, data: LayerData) -> Contender:
         """ATen's ReLU backward, then two products."""
-        x, weight, grad_output, y = _tensors(data)
-        relu_backward = torch.ops.aten.threshold_backward.default
-
-        def backward():
-            grad = relu_backward(grad_output, y, 0)
-            return grad @ weight, grad.t() @ x
-
-        return Contender(self.name, backward, context=_inference_mode)
+        operands = _tensors(data)
+        return Contender(self.name, lambda: _backward(*operands), context=_inference_mode)
 
     def networks_forward(self, data: NetworkData) -> Contender:
         """The layers one after the other."""
@@ -47,23 +41,8 @@ class TorchPeer:
 
     def networks_gradients(self, data: NetworkData) -> Contender:
         """Forward with kept layer inputs, then the products of the backward pass."""
-        x, grad_output, *weights = _tensors((data.x, data.grad_output, *data.weights))
-        relu_backward = torch.ops.aten.threshold_backward.default
-
-        def gradients():
-            inputs = [x]
-            for weight in weights[:-1]:
-                inputs.append(torch.relu_(linear(inputs[-1], weight)))
-            y = linear(inputs[-1], weights[-1])
-            grad, grad_weights = grad_output, []
-            for layer in reversed(range(len(weights))):
-                if layer < len(weights) - 1:
-                    grad = relu_backward(grad, inputs[layer + 1], 0)
-                grad_weights.append(grad.t() @ inputs[layer])
-                grad = grad @ weights[layer]
-            return y, grad, grad_weights[::-1]
-
-        return Contender(self.name, gradients, context=_inference_mode)
+        operands = _tensors((data.x, data.grad_output, *data.weights))
+        return Contender(self.name, lambda: _gradients(*operands), context=_inference_mode)
 
 
 class TorchAutogradPeer:
@@ -105,27 +84,32 @@ class TorchCompilePeer:
     def layers_forward(self, data: LayerData) -> Contender:
         """The compiled layer."""
         x, weight = _tensors((data.x, data.weight))
-        compiled = self._compile(lambda x, weight: torch.relu(linear(x, weight)), x, weight)
-        return Contender(self.name, lambda: compiled(x, weight), context=_inference_mode)
+        return self._contender(lambda x, weight: torch.relu(linear(x, weight)), x, weight)
+
+    def layers_backward(self, data: LayerData) -> Contender:
+        """What `TorchPeer` calls, compiled: autograd's graph would have more to do."""
+        return self._contender(_backward, *_tensors(data))
 
     def networks_forward(self, data: NetworkData) -> Contender:
         """The compiled network."""
         x, *weights = _tensors((data.x, *data.weights))
-        compiled = self._compile(lambda x, *weights: _network(x, weights), x, *weights)
-        return Contender(self.name, lambda: compiled(x, *weights), context=_inference_mode)
+        return self._contender(lambda x, *weights: _network(x, weights), x, *weights)
 
-    @staticmethod
-    def _compile(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
-        # Graphs of other shapes are forgotten: beyond a few, dynamo goes back to eager in silence.
-        torch.compiler.reset()
-        compiled = torch.compile(function, fullgraph=True, dynamic=False)
-        try:
-            with _inference_mode():
-                compiled(*arguments)
-        except Exception as error:  # no compiler, no headers, a broken cache: inductor's own kinds
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise PeerUnavailable(f"torch.compile cannot compile here ({reason})") from error
-        return compiled
+    def networks_gradients(self, data: NetworkData) -> Contender:
+        """What `TorchPeer` calls, compiled."""
+        return self._contender(_gradients, *_tensors((data.x, data.grad_output, *data.weights)))
+
+    def training_step(self, data: NetworkData, learning_rate: float) -> Contender:
+        """Loss and gradients compiled, then ``Adam(fused=True)``, one kernel already."""
+        loss = _compiled(_loss)
+        _try(_training(self.name, data, learning_rate, loss, fused=True).result)
+        return _training(self.name, data, learning_rate, loss, fused=True)  # at its first step
+
+    def _contender(self, function: Callable[..., Any], *operands: Any) -> Contender:
+        compiled = _compiled(function)
+        contender = Contender(self.name, lambda: compiled(*operands), context=_inference_mode)
+        _try(contender.result)
+        return contender
 
 
 class TorchFusedAdamPeer:
@@ -137,22 +121,7 @@ class TorchFusedAdamPeer:
 
     def training_step(self, data: NetworkData, learning_rate: float) -> Contender:
         """Forward, mean squared error, backward, Adam; a call also reads the loss."""
-        x, target, *weights = _tensors((data.x, data.grad_output, *data.weights))
-        weights = [w.clone().requires_grad_() for w in weights]
-        optimizer = torch.optim.Adam(weights, lr=learning_rate, **self.options)
-
-        def step() -> Any:
-            optimizer.zero_grad(set_to_none=True)
-            loss = torch.nn.functional.mse_loss(_network(x, weights), target)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        def run(count: int) -> None:
-            for _ in range(count):
-                step()
-
-        return Contender(self.name, lambda: step().item(), run=run, context=_highest_precision)
+        return _training(self.name, data, learning_rate, _loss, **self.options)
 
 
 class TorchForeachAdamPeer(TorchFusedAdamPeer):
@@ -173,6 +142,68 @@ def _network(x: Any, weights: Sequence[Any]) -> Any:
     for weight in weights[:-1]:
         x = torch.relu_(linear(x, weight))
     return linear(x, weights[-1])
+
+
+def _backward(x: Any, weight: Any, grad_output: Any, y: Any) -> Any:
+    grad = torch.ops.aten.threshold_backward.default(grad_output, y, 0)
+    return grad @ weight, grad.t() @ x
+
+
+def _gradients(x: Any, grad_output: Any, *weights: Any) -> Any:
+    relu_backward = torch.ops.aten.threshold_backward.default
+    inputs = [x]
+    for weight in weights[:-1]:
+        inputs.append(torch.relu_(linear(inputs[-1], weight)))
+    y = linear(inputs[-1], weights[-1])
+    grad, grad_weights = grad_output, []
+    for layer in reversed(range(len(weights))):
+        if layer < len(weights) - 1:
+            grad = relu_backward(grad, inputs[layer + 1], 0)
+        grad_weights.append(grad.t() @ inputs[layer])
+        grad = grad @ weights[layer]
+    return y, grad, grad_weights[::-1]
+
+
+def _loss(x: Any, target: Any, *weights: Any) -> Any:
+    return torch.nn.functional.mse_loss(_network(x, weights), target)
+
+
+def _training(
+    name: str, data: NetworkData, learning_rate: float, loss_of: Callable[..., Any], **options: bool
+) -> Contender:
+    """Steps of Adam with `options` on a network of its own; `loss_of` is `_loss` or its like."""
+    x, target, *weights = _tensors((data.x, data.grad_output, *data.weights))
+    weights = [w.clone().requires_grad_() for w in weights]
+    optimizer = torch.optim.Adam(weights, lr=learning_rate, **options)
+
+    def step() -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(x, target, *weights)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            step()
+
+    return Contender(name, lambda: step().item(), run=run, context=_highest_precision)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    # Graphs of other shapes are forgotten: beyond a few, dynamo goes back to eager in silence.
+    torch.compiler.reset()
+    compiled: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False)
+    return compiled
+
+
+def _try(call: Callable[[], Any]) -> None:
+    """The first call, which compiles; PeerUnavailable says why it cannot."""
+    try:
+        call()
+    except Exception as error:  # no compiler, no headers, a broken cache: inductor's own kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PeerUnavailable(f"torch.compile cannot compile here ({reason})") from error
 
 
 @contextlib.contextmanager

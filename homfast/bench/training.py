@@ -14,7 +14,7 @@ CASES = cases.TRAINING
 DIRECTIONS = ("step",)
 DTYPES = ("float32", "float64")  # fit takes no weights of bfloat16
 PRECISIONS = ()
-PEERS = ("torch.fused", "torch.foreach", "jax")
+PEERS = ("torch.fused", "torch.foreach", "torch.compile", "jax")
 COLUMN = "batch, widths"
 parse = cases.parse_network
 
