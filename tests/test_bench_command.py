@@ -122,6 +122,19 @@ def test_precision_is_written_and_the_unit_shared(tmp_path, monkeypatch, capsys,
     )
 
 
+def test_the_unit_of_a_target_is_measured(native_engine, tmp_path, capsys, quick):
+    """Its peak above the table and its share in it, where the target has one."""
+    unit, path = native_engine.target == "amx", tmp_path / "target.json"
+    words = ["--target", native_engine.target, "--peers", "--rounds", "3", "--json", str(path)]
+    assert bench("layers", "--shapes", "16,32,16", *words) == 0
+    printed, result = capsys.readouterr().out, json.loads(path.read_text())
+    assert ("of the matrix unit" in printed) == ("of unit" in printed) == unit
+    for row in result["rows"]:
+        assert (row["share_of_matrix_unit"] is not None) == unit
+        assert not unit or row["share_of_matrix_unit"] > 0
+        assert row["share_of_peak"] > 0
+
+
 def test_command_stops_at_a_wrong_result(monkeypatch, capsys, quick):
     wrong = Contender("x", lambda: np.zeros(1))
     monkeypatch.setattr("homfast.bench.ours.Homfast.layers_forward", lambda self, data: wrong)
