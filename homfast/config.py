@@ -56,9 +56,9 @@ def _check_kernels(what: str) -> None:
 def set_batch_invariant(enabled: bool) -> None:
     """Choose whether layer calls on plain arrays keep a row's bits for every batch size.
 
-    Networks and operators always do. `linear`, `linear_relu` and their backward use another
-    summation order for fewer than 16 rows, which is faster there, unless this is set. That is the
-    `native` backend; on `numba` they always keep them.
+    Networks and operators always do, and so does `linear_relu_backward`. `linear` and `linear_relu`
+    use another summation order for fewer than 16 rows, which is faster there, unless this is set.
+    That is the `native` backend; on `numba` they always keep them.
     """
     if not isinstance(enabled, (bool, np.bool_)):
         raise TypeError(f"enabled: got {type(enabled).__name__}, wanted True or False")
