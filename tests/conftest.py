@@ -15,6 +15,7 @@ from engines import NATIVE_ENGINES, REFERENCE, targets
 from hypothesis import HealthCheck, settings
 
 import homfast
+from homfast import _backends
 from homfast._backends import native
 
 settings.register_profile(
@@ -55,6 +56,20 @@ def engine(request):
     """A (backend, target) pair, made current; pass ``backend=engine.backend`` to calls."""
     request.param.use()
     return request.param
+
+
+@pytest.fixture
+def automatic(engine, monkeypatch):
+    """The engine, as the automatic choice, which operators take."""
+    monkeypatch.setattr(_backends, "_automatic", engine.module)
+    return engine
+
+
+@pytest.fixture
+def native_automatic(native_engine, monkeypatch):
+    """A native engine, as the automatic choice."""
+    monkeypatch.setattr(_backends, "_automatic", native_engine.module)
+    return native_engine
 
 
 @pytest.fixture
