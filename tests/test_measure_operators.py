@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from operators import (
     ALL,
+    LARGE,
     PLAIN,
     Generic,
     M,
@@ -16,7 +17,8 @@ from operators import (
 )
 from oracles import assert_same_bits, assert_within, integers, product
 
-from homfast.measure import Dense, Gaussian
+from homfast import measure
+from homfast.measure import Dense, Gaussian, Operator
 
 
 @pytest.fixture(params=ALL)
@@ -68,6 +70,15 @@ def test_products_are_close_to_those_of_the_matrix(engine_op, rng):
     for found, wanted, of in ((op(x), forward, x), (op.adjoint(y), adjoint, y)):
         error = np.linalg.norm(widened(found) - wanted, axis=1)
         assert (error <= bound * np.linalg.norm(of, axis=1)).all(), f"{op}"
+
+
+def test_every_class_is_tested():
+    """Each linear operator that is public, by a name in ALL; bits of each in LARGE."""
+    public = {getattr(measure, name) for name in measure.__all__ if name != "Operator"}
+    linear = {each for each in public if isinstance(each, type) and issubclass(each, Operator)}
+    for table in (ALL, LARGE):
+        made = {type(make(np.dtype(np.float64))) for make in table.values()}
+        assert linear - {measure.SeedBatch} <= made  # a batch is each of its operators alone
 
 
 def test_dot_test(op):
