@@ -1,4 +1,4 @@
-"""Write the tables of README.md from the results committed under benchmarks/results.
+"""Write the tables of README.md and docs/operators.md from the results under benchmarks/results.
 
 ``homfast bench KIND --json benchmarks/results/NAME.json`` (and ``homfast recover --json``) make the
 files; ``python benchmarks/report.py`` rewrites what stands between ``<!-- begin: KIND -->`` and
@@ -18,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("layers", "networks", "training", "recover")
+IN_DOCS = {"docs/operators.md": ("recover-operators",)}  # by recover_operators.py, not in README
 COLUMNS = {"layers": "(batch, in, out)", "networks": "batch, widths", "training": "batch, widths"}
 DISTURBED = 0.1  # as in homfast.bench.table
 ESTIMATORS = {
@@ -40,7 +41,8 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
     ReportError
         A file that is no result, or two of one machine, target, thread count and dtype.
     """
-    results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    known = (*KINDS, *(kind for kinds in IN_DOCS.values() for kind in kinds))
+    results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in known}
     seen: dict[tuple[str, str], str] = {}
     for path in sorted(folder.glob("*.json")):
         try:
@@ -49,9 +51,9 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
             raise ReportError(f"{path.name}: is not JSON ({error})") from error
         if isinstance(result, dict) and "psnr" in result:
             result.setdefault("kind", "recover")
-        if not isinstance(result, dict) or result.get("kind") not in KINDS:
+        if not isinstance(result, dict) or result.get("kind") not in known:
             raise ReportError(
-                f"{path.name}: got no known kind, wanted one of {', '.join(KINDS)}; "
+                f"{path.name}: got no known kind, wanted one of {', '.join(known)}; "
                 "made by homfast bench --json or homfast recover --json?"
             )
         kind = result["kind"]
@@ -67,6 +69,8 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def block(kind: str, results: Sequence[Mapping[str, Any]]) -> str:
     """What stands between the markers of `kind`."""
+    if kind in IN_DOCS["docs/operators.md"]:
+        return _recover_operators_block(results)
     if not results:
         return f"No results of `{_command(kind)}` are committed.\n"
     table = _recover_table if kind == "recover" else _bench_table
@@ -74,22 +78,27 @@ def block(kind: str, results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def rewrite(readme: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """`readme` with its blocks written anew.
+def rewrite(
+    readme: str,
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    kinds: Sequence[str] = KINDS,
+    name: str = "README",
+) -> str:
+    """`readme` with its blocks of `kinds` written anew.
 
     Raises
     ------
     ReportError
         A kind that has results but no pair of markers, or a marker without its partner.
     """
-    for kind in KINDS:
+    for kind in kinds:
         begin, end = f"<!-- begin: {kind} -->", f"<!-- end: {kind} -->"
         counts = readme.count(begin), readme.count(end)
         if counts == (0, 0) and not results.get(kind):
             continue
         if counts != (1, 1) or readme.index(begin) > readme.index(end):
             raise ReportError(
-                f"README: got {counts[0]} of {begin!r} and {counts[1]} of {end!r}, "
+                f"{name}: got {counts[0]} of {begin!r} and {counts[1]} of {end!r}, "
                 "wanted one of each, in this order"
             )
         before, rest = readme.split(begin)
@@ -100,29 +109,42 @@ def rewrite(readme: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Rewrite README.md, or check it; 0 on success, 1 if the check fails, 2 for bad files."""
-    parser = argparse.ArgumentParser(description="Write README's tables from benchmarks/results.")
+    parser = argparse.ArgumentParser(description="Write the tables from benchmarks/results.")
     parser.add_argument("--check", action="store_true", help="write nothing, fail if it would")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     args = parser.parse_args(argv)
-    before = args.readme.read_text(encoding="utf-8")
+    files = {args.readme: KINDS}
+    files |= {args.readme.parent / path: kinds for path, kinds in IN_DOCS.items()}
+    changed = {}
     try:
-        after = rewrite(before, read_results(args.results))
+        results = read_results(args.results)
+        for path, kinds in files.items():
+            if path != args.readme and not path.exists():
+                continue
+            before = path.read_text(encoding="utf-8")
+            after = rewrite(before, results, kinds, path.stem)
+            if after != before:
+                changed[path] = after
     except ReportError as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
-    if after == before:
-        print("README.md is what the results say")
+    if not changed:
+        print("README.md and docs are what the results say")
         return 0
+    names = ", ".join(path.name for path in changed)
     if args.check:
-        print("report: README.md differs; run python benchmarks/report.py", file=sys.stderr)
+        print(f"report: {names} differs; run python benchmarks/report.py", file=sys.stderr)
         return 1
-    args.readme.write_text(after, encoding="utf-8")
-    print("README.md rewritten")
+    for path, after in changed.items():
+        path.write_text(after, encoding="utf-8")
+    print(f"{names} rewritten")
     return 0
 
 
 def _machine_name(kind: str, result: Mapping[str, Any]) -> str:
+    if "runs" in result:  # of one machine
+        return _machine_name("recover", result["runs"][0])
     if kind == "recover":
         job = result["config"]
         config = job["homfast"]
@@ -217,6 +239,32 @@ def _recover_table(result: Mapping[str, Any]) -> str:
         )
     said.append(f"`{_command('recover')}`")
     return "\n".join([*lines, "", "; ".join(said) + "."]) + "\n"
+
+
+def _recover_operators_block(results: Sequence[Mapping[str, Any]]) -> str:
+    """One line an operator, one column an estimator, for each results file."""
+    command = "python benchmarks/recover_operators.py"
+    if not results:
+        return f"No results of `{command}` are committed.\n"
+    parts = []
+    for result in results:
+        lines = [_line(["PSNR, dB (SSIM)", *ESTIMATORS.values()])]
+        lines.append(_line(["---"] + ["---:"] * len(ESTIMATORS)))
+        for run in result["runs"]:
+            cells = [
+                "" if run["psnr"].get(key) is None else f"{run['psnr'][key]:.2f}"
+                for key in ESTIMATORS
+            ]
+            ssim = [
+                "" if run["ssim"].get(key) is None else f" ({run['ssim'][key]:.3f})"
+                for key in ESTIMATORS
+            ]
+            both = [a + b for a, b in zip(cells, ssim, strict=True)]
+            lines.append(_line([run["config"]["operator"], *both]))
+        lines += ["", f"`{command}`."]
+        name = _machine_name("recover", result["runs"][0])
+        parts.append(f"**{name}**\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,5 +1,7 @@
 """Every operator: the protocol, products against the dense matrix, the norm."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from operators import (
@@ -18,6 +20,7 @@ from operators import (
 from oracles import assert_same_bits, assert_within, integers, product
 
 from homfast import measure
+from homfast._backends import streams
 from homfast.measure import Dense, Gaussian, Operator
 
 
@@ -79,6 +82,20 @@ def test_every_class_is_tested():
     for table in (ALL, LARGE):
         made = {type(make(np.dtype(np.float64))) for make in table.values()}
         assert linear - {measure.SeedBatch} <= made  # a batch is each of its operators alone
+
+
+def test_every_class_and_stream_is_in_the_docs():
+    docs = Path(__file__).parent.parent / "docs" / "operators.md"
+    if not docs.exists():
+        pytest.skip("no docs beside the tests: not a checkout")
+    text = docs.read_text(encoding="utf-8")
+    classes = {n for n in measure.__all__ if n[0].isupper()} - {
+        "Operator",
+        "SeedBatch",
+        "RealInput",
+    }
+    kinds = {n for n in vars(streams) if n.isupper()} - {"PROBE", "VERSION"}
+    assert not {name for name in classes | kinds if name not in text}
 
 
 def test_dot_test(op):
