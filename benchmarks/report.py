@@ -1,4 +1,4 @@
-"""Write the tables of README.md from the results committed under benchmarks/results.
+"""Write the tables of README.md and docs/operators.md from the results under benchmarks/results.
 
 ``homfast bench KIND --json benchmarks/results/NAME.json`` (and ``homfast recover --json``) make the
 files; ``python benchmarks/report.py`` rewrites what stands between ``<!-- begin: BLOCK -->`` and
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("layers", "networks", "training", "invariance", "operators", "recover")
+# Blocks by the command that makes their results; all but those IN_DOCS stand in README.md.
 BLOCKS = {
     "layers": "homfast bench layers",
     "networks": "homfast bench networks",
@@ -27,7 +27,10 @@ BLOCKS = {
     "invariance": "homfast bench invariance",
     "operators": "homfast bench operators",
     "recover": "homfast recover",
+    "recover-operators": "python benchmarks/recover_operators.py",
 }
+IN_DOCS = {"docs/operators.md": ("recover-operators",)}
+KINDS = tuple(name for name in BLOCKS if name not in ("bfloat16", "precision"))  # of results
 COLUMNS = {"layers": "(batch, in, out)", "networks": "batch, widths", "training": "batch, widths"}
 DISTURBED = 0.1  # as in homfast.bench.table
 PRODUCTS = {"highest": "six", "high": "three", "medium": "one"}
@@ -60,9 +63,9 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
             raise ReportError(f"{path.name}: is not JSON ({error})") from error
         if isinstance(result, dict) and "psnr" in result:
             result.setdefault("kind", "recover")
-        if not isinstance(result, dict) or result.get("kind") not in KINDS:
+        if not isinstance(result, dict) or result.get("kind") not in known:
             raise ReportError(
-                f"{path.name}: got no known kind, wanted one of {', '.join(KINDS)}; "
+                f"{path.name}: got no known kind, wanted one of {', '.join(known)}; "
                 "made by homfast bench --json or homfast recover --json?"
             )
         kind = result["kind"]
@@ -101,22 +104,27 @@ def block(name: str, results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def rewrite(readme: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """`readme` with its blocks written anew.
+def rewrite(
+    readme: str,
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    names: Sequence[str] = tuple(BLOCKS),
+    document: str = "README",
+) -> str:
+    """`readme` with its blocks `names` written anew.
 
     Raises
     ------
     ReportError
         A block that has results but no pair of markers, or a marker without its partner.
     """
-    for name in BLOCKS:
+    for name in names:
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
         counts = readme.count(begin), readme.count(end)
         if counts == (0, 0) and not results.get(name):
             continue
         if counts != (1, 1) or readme.index(begin) > readme.index(end):
             raise ReportError(
-                f"README: got {counts[0]} of {begin!r} and {counts[1]} of {end!r}, "
+                f"{document}: got {counts[0]} of {begin!r} and {counts[1]} of {end!r}, "
                 "wanted one of each, in this order"
             )
         before, rest = readme.split(begin)
@@ -127,29 +135,43 @@ def rewrite(readme: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Rewrite README.md, or check it; 0 on success, 1 if the check fails, 2 for bad files."""
-    parser = argparse.ArgumentParser(description="Write README's tables from benchmarks/results.")
+    parser = argparse.ArgumentParser(description="Write the tables from benchmarks/results.")
     parser.add_argument("--check", action="store_true", help="write nothing, fail if it would")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     args = parser.parse_args(argv)
-    before = args.readme.read_text(encoding="utf-8")
+    elsewhere = {name for names in IN_DOCS.values() for name in names}
+    files = {args.readme: tuple(name for name in BLOCKS if name not in elsewhere)}
+    files |= {args.readme.parent / path: names for path, names in IN_DOCS.items()}
+    changed = {}
     try:
-        after = rewrite(before, read_results(args.results))
+        results = read_results(args.results)
+        for path, names in files.items():
+            if path != args.readme and not path.exists():
+                continue
+            before = path.read_text(encoding="utf-8")
+            after = rewrite(before, results, names, path.stem)
+            if after != before:
+                changed[path] = after
     except ReportError as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
-    if after == before:
-        print("README.md is what the results say")
+    if not changed:
+        print("README.md and docs are what the results say")
         return 0
+    differing = ", ".join(path.name for path in changed)
     if args.check:
-        print("report: README.md differs; run python benchmarks/report.py", file=sys.stderr)
+        print(f"report: {differing} differs; run python benchmarks/report.py", file=sys.stderr)
         return 1
-    args.readme.write_text(after, encoding="utf-8")
-    print("README.md rewritten")
+    for path, after in changed.items():
+        path.write_text(after, encoding="utf-8")
+    print(f"{differing} rewritten")
     return 0
 
 
 def _machine_name(kind: str, result: Mapping[str, Any]) -> str:
+    if "runs" in result:  # of one machine
+        return _machine_name("recover", result["runs"][0])
     if kind == "recover":
         job = result["config"]
         config = job["homfast"]
@@ -284,7 +306,7 @@ def _recover_table(result: Mapping[str, Any]) -> str:
             if result["homogeneous_to_the_bit"]
             else "f(2y) differs from 2 f(y)"
         )
-    said.append("`homfast recover`")
+    said.append(f"`{BLOCKS['recover']}`")
     return "\n".join([*lines, "", "; ".join(said) + "."]) + "\n"
 
 
@@ -330,10 +352,25 @@ def _milliseconds(seconds: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
+def _recover_operators_table(result: Mapping[str, Any]) -> str:
+    """One line an operator, one column an estimator."""
+    lines = [_line(["PSNR, dB (SSIM)", *ESTIMATORS.values()])]
+    lines.append(_line(["---"] + ["---:"] * len(ESTIMATORS)))
+    for run in result["runs"]:
+        cells = []
+        for key in ESTIMATORS:
+            psnr, ssim = run["psnr"].get(key), run["ssim"].get(key)
+            cell = "" if psnr is None else f"{psnr:.2f}"
+            cells.append(cell if ssim is None else f"{cell} ({ssim:.3f})")
+        lines.append(_line([run["config"]["operator"], *cells]))
+    return "\n".join([*lines, "", f"`{BLOCKS['recover-operators']}`."]) + "\n"
+
+
 _TABLES = {
     "recover": _recover_table,
     "operators": _operators_table,
     "invariance": _invariance_table,
+    "recover-operators": _recover_operators_table,
 }
 
 

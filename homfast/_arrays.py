@@ -180,6 +180,14 @@ def check_seed(seed: Any) -> int:
     return int(seed)
 
 
+def check_real(value: Any, name: str, wanted: str = "a number") -> float:
+    """``value`` as a float; TypeError for what is no real number."""
+    kinds = (int, float, np.integer, np.floating)
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kinds):
+        raise TypeError(f"{name}: got {value!r}, wanted {wanted}")
+    return float(value)
+
+
 def check_flag(value: Any, name: str) -> bool:
     """``value`` as True or False; TypeError for what is neither."""
     if not isinstance(value, (bool, np.bool_)):

@@ -18,6 +18,7 @@ from engines import NATIVE_ENGINES, NUMBA_ENGINES, REFERENCE, targets
 from hypothesis import HealthCheck, settings
 
 import homfast
+from homfast import _backends
 from homfast._backends import native
 
 settings.register_profile(
@@ -70,6 +71,20 @@ def engine(request):
     """A (backend, target) pair, made current; pass ``backend=engine.backend`` to calls."""
     request.param.use()
     return request.param
+
+
+@pytest.fixture
+def automatic(engine, monkeypatch):
+    """The engine, as the automatic choice, which operators take."""
+    monkeypatch.setattr(_backends, "_automatic", engine.module)
+    return engine
+
+
+@pytest.fixture
+def bit_automatic(bit_engine, monkeypatch):
+    """An engine whose bits are promised, as the automatic choice."""
+    monkeypatch.setattr(_backends, "_automatic", bit_engine.module)
+    return bit_engine
 
 
 @pytest.fixture

@@ -162,3 +162,38 @@ ON_REAL_SIGNALS = {
     ),
 }
 ALL = REAL | COMPLEX | ON_REAL_SIGNALS
+
+
+def _large(m=300, n=700):
+    """Each family at a size that threads share."""
+
+    def both(make):
+        return {"": make, ", complex": lambda dtype: make(complex_of(dtype))}
+
+    families = {
+        "dense": both(lambda dtype: dense(dtype, m, n)),
+        "gaussian": both(lambda dtype: Gaussian(m, n, dtype=dtype, store=True)),
+        "gaussian not stored": both(lambda dtype: Gaussian(m, n, dtype=dtype, store=False)),
+        "rademacher": {"": lambda dtype: Rademacher(m, n, dtype=dtype, store=True)},
+        "rademacher not stored": {"": lambda dtype: Rademacher(m, n, dtype=dtype, store=False)},
+        "sparse": {"": lambda dtype: SparseSign(m, 9 * n, dtype=dtype)},
+        "sparse not stored": {"": lambda dtype: SparseSign(m, 25 * n, dtype=dtype, store=False)},
+        "hadamard": {"": lambda dtype: Hadamard(m, n, dtype=dtype)},
+        "hadamard, long": {"": lambda dtype: Hadamard(9 * m, 1 << 17, dtype=dtype)},
+        "cosine": {"": lambda dtype: Cosine(m, n, dtype=dtype)},
+        "fourier": {"": lambda dtype: Fourier(m, n, dtype=complex_of(dtype))},
+        "circulant": both(lambda dtype: Circulant(m, n, dtype=dtype)),
+        "rank one": {"": lambda dtype: RankOne(m, (20, n // 20), dtype=dtype)},
+        "entries": both(lambda dtype: Entries(PLACES * 13, (20, n // 20), dtype=dtype)),
+        "kronecker": both(
+            lambda dtype: Kronecker(dense(dtype, 20, 30), Gaussian(40, 20, dtype=dtype))
+        ),
+        "composition": both(lambda dtype: dense(dtype, 90, m) @ Gaussian(m, n, dtype=dtype)),
+        "sum": both(lambda dtype: 2 * Gaussian(m, n, dtype=dtype) - dense(dtype, m, n)),
+        "stack": both(lambda dtype: VStack([Gaussian(m, n, dtype=dtype), dense(dtype, 9, n)])),
+        "on reals": {"": lambda dtype: RealInput(dense(complex_of(dtype), m, n))},
+    }
+    return {family + kind: f for family, each in families.items() for kind, f in each.items()}
+
+
+LARGE = _large()

@@ -226,6 +226,39 @@ def test_results_of_operators(report, checkout):
     assert "Sizes are divided by 2." in text and "12.3 GB/s" in text
 
 
+def recovered(operator):
+    names = ("linear", "one_hidden", "two_hidden", "classical")
+    return {
+        "psnr": dict.fromkeys(names, 28.5) | {"classical": None},
+        "ssim": dict.fromkeys(names, 0.9),
+        "seconds": 40.0,
+        "config": {
+            "image": "camera",
+            "ratio": 0.25,
+            "block": 8,
+            "operator": operator,
+            "homfast": {"machine": "x86_64", "native": {"target": "avx2", "threads": 2}},
+        },
+    }
+
+
+def test_results_of_each_operator_go_to_the_docs(report, checkout, capsys):
+    runs = [recovered("gaussian"), recovered("cosine")]
+    write(checkout, "operators.json", {"kind": "recover-operators", "runs": runs})
+    path = checkout / "docs" / "operators.md"
+    path.parent.mkdir()
+    path.write_text("# y\n")
+    assert run(report, checkout) == 2
+    assert "operators: got 0 of '<!-- begin: recover-operators -->'" in capsys.readouterr().err
+    path.write_text("<!-- begin: recover-operators -->\n<!-- end: recover-operators -->\n")
+    assert run(report, checkout, "--check") == 1
+    assert run(report, checkout) == 0
+    text = path.read_text()
+    assert "**camera, ratio 0.25, blocks of 8 x 8, 40 s a network; x86_64, target avx2" in text
+    assert "| cosine | 28.50 (0.900) | 28.50 (0.900) | 28.50 (0.900) |  (0.900) |" in text
+    assert run(report, checkout, "--check") == 0
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

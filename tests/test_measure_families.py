@@ -342,7 +342,7 @@ def test_refused_by_one_family():
         (lambda: Entries([[1, 2, 3]], (3, 4)), ValueError, r"indices: got shape \(1, 3\)"),
         (lambda: Entries([1], (0, 4)), ValueError, "d1: got 0"),
         (lambda: Kronecker(np.ones((2, 2)), np.ones((2, 2), "f4")), TypeError, "one dtype"),
-        (lambda: Kronecker(np.ones((2, 2)), [[1.0]]), TypeError, "matrix: got list"),
+        (lambda: Kronecker(np.ones((2, 2)), [[1.0]]), TypeError, "b: got list"),
         (
             lambda: Kronecker(*[Fourier(2, 2, real_input=True)] * 2),
             TypeError,

@@ -1,23 +1,16 @@
-"""Every operator: the protocol, values, bits, and what is refused; Gaussian in detail.
+"""Every operator: the protocol, products against the dense matrix, the norm."""
 
-Operators take the backend that is chosen automatically; here it is the engine's.
-"""
-
-import copy
-import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from operators import (
     ALL,
-    COMPLEX,
-    ON_REAL_SIGNALS,
+    LARGE,
     PLAIN,
-    REAL,
     Generic,
     M,
     N,
-    complex_of,
     dense,
     draw,
     real_of,
@@ -26,17 +19,9 @@ from operators import (
 )
 from oracles import assert_same_bits, assert_within, integers, product
 
-import homfast
-from homfast import _backends, measure
-from homfast.measure import Dense, Gaussian
-from homfast.measure.seeded import SeededOperator
-
-
-@pytest.fixture
-def automatic(engine, monkeypatch):
-    """The engine, as the automatic choice."""
-    monkeypatch.setattr(_backends, "_automatic", engine.module)
-    return engine
+from homfast import measure
+from homfast._backends import streams
+from homfast.measure import Dense, Gaussian, Operator
 
 
 @pytest.fixture(params=ALL)
@@ -49,11 +34,6 @@ def op(dtype, request):
 def engine_op(automatic, dtype, request):
     """On each engine."""
     return ALL[request.param](dtype)
-
-
-@pytest.fixture(params=REAL)
-def real_op(dtype, request):
-    return REAL[request.param](dtype)
 
 
 @pytest.fixture(params=PLAIN)
@@ -95,37 +75,34 @@ def test_products_are_close_to_those_of_the_matrix(engine_op, rng):
         assert (error <= bound * np.linalg.norm(of, axis=1)).all(), f"{op}"
 
 
+def test_every_class_is_tested():
+    """Each linear operator that is public, by a name in ALL; bits of each in LARGE."""
+    public = {getattr(measure, name) for name in measure.__all__ if name != "Operator"}
+    linear = {each for each in public if isinstance(each, type) and issubclass(each, Operator)}
+    for table in (ALL, LARGE):
+        made = {type(make(np.dtype(np.float64))) for make in table.values()}
+        assert linear - {measure.SeedBatch} <= made  # a batch is each of its operators alone
+
+
+def test_every_class_and_stream_is_in_the_docs():
+    docs = Path(__file__).parent.parent / "docs" / "operators.md"
+    if not docs.exists():
+        pytest.skip("no docs beside the tests: not a checkout")
+    text = docs.read_text(encoding="utf-8")
+    classes = {n for n in measure.__all__ if n[0].isupper()} - {
+        "Operator",
+        "SeedBatch",
+        "RealInput",
+    }
+    kinds = {n for n in vars(streams) if n.isupper()} - {"PROBE", "VERSION"}
+    assert not {name for name in classes | kinds if name not in text}
+
+
 def test_dot_test(op):
     assert op.dot_test() is True
     rtol = 1e-5 if real_of(op.dtype) == np.float32 else 1e-12
     for each in (op, op.H, op.T, op.conj()):
         assert each.dot_test(rtol=rtol) is True
-
-
-@pytest.mark.parametrize("layout", ["rows apart", "columns", "reversed", "unaligned"])
-def test_layouts(op, rng, layout):
-    """The same bits from any memory, but on `reference`; forward and adjoint belong together."""
-
-    def laid_out(rows):
-        if layout == "rows apart":
-            return np.repeat(rows, 3, axis=0)[::3]
-        if layout == "columns":
-            return np.asfortranarray(rows)
-        if layout == "reversed":
-            return rows[::-1].copy()[::-1]
-        memory = np.empty(rows.nbytes + 1, np.uint8)[1:].view(rows.dtype).reshape(rows.shape)
-        memory[...] = rows
-        return memory
-
-    x, y = draw(rng, (3, op.shape[1]), op.input_dtype), draw(rng, (3, op.shape[0]), op.output_dtype)
-    forward, adjoint = op(laid_out(x)), op.adjoint(laid_out(y))
-    np.testing.assert_allclose(forward, op(x), **tolerance(op.dtype))
-    np.testing.assert_allclose(adjoint, op.adjoint(y), **tolerance(op.dtype))
-    left, right = np.vdot(widened(y), widened(forward)), np.vdot(widened(adjoint), widened(x))
-    if op.input_dtype != op.output_dtype:
-        left, right = left.real, right.real
-    rtol = 1e-5 if real_of(op.dtype) == np.float32 else 1e-12
-    assert abs(left - right) <= rtol * np.linalg.norm(forward) * np.linalg.norm(y)
 
 
 def test_dot_test_tells_with_numbers():
@@ -242,191 +219,6 @@ def test_torch_in_torch_out(dtype_name):
     np.testing.assert_array_equal(op.gram(x).numpy(), op.gram(x.numpy()))
 
 
-# Bits -------------------------------------------------------------------------------------------
-
-
-def test_a_row_alone_has_the_bits_it_has_in_a_batch(bit_engine, dtype, rng, monkeypatch):
-    monkeypatch.setattr(_backends, "_automatic", bit_engine.module)
-    for name, make in ALL.items():
-        if "generic" in name:
-            continue
-        op = make(dtype)
-        x = draw(rng, (40, op.shape[1]), op.input_dtype)
-        y, back = op(x), op.gram(x)
-        for part in (slice(0, 1), slice(7, 8), slice(39, 40), slice(5, 20), slice(1, 39)):
-            assert_same_bits(op(x[part]), y[part], f"{bit_engine} {op} forward {part}")
-            assert_same_bits(op.gram(x[part]), back[part], f"{bit_engine} {op} gram {part}")
-        strided = np.repeat(x, 2, axis=0)[::2]
-        assert_same_bits(op(strided), y, f"{bit_engine} {op} with a stride")
-        assert_same_bits(op.matvec(x[3]), y[3], f"{bit_engine} {op} matvec")
-        assert_same_bits(np.ascontiguousarray(op.matmat(x.T).T), y, f"{bit_engine} {op} matmat")
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_any_number_of_threads(bit_engine, dtype, rng, monkeypatch, threads):
-    monkeypatch.setattr(_backends, "_automatic", bit_engine.module)
-    for family in ("gaussian", "rademacher", "sparse", "hadamard", "cosine", "rank one"):
-        op = ALL[family](dtype)
-        x = draw(rng, (200, op.shape[1]), op.input_dtype)
-        homfast.set_num_threads(1)
-        wanted = op.gram(x)
-        homfast.set_num_threads(threads)
-        assert_same_bits(op.gram(x), wanted, f"{bit_engine} {op}")
-
-
-@pytest.mark.parametrize("shape", [(23, 37), (300, 1100), (9000, 70)])
-def test_stored_or_not(automatic, dtype, rng, shape):
-    """The same to the bit but on `reference`, whose library sums by shape."""
-    for family, kind in (
-        (Gaussian, dtype),
-        (Gaussian, complex_of(dtype)),
-        (measure.Rademacher, dtype),
-        (measure.SparseSign, dtype),
-    ):
-        x, y = draw(rng, (3, shape[1]), kind), draw(rng, (3, shape[0]), kind)
-        stored, made = (family(*shape, seed=1, dtype=kind, store=s) for s in (True, False))
-        assert_same_bits(stored.to_dense(), made.to_dense(), "entries")
-        for a, b in ((stored(x), made(x)), (stored.adjoint(y), made.adjoint(y))):
-            if automatic.backend == "native":
-                assert_same_bits(a, b, f"{automatic} {family} {shape}")
-            else:
-                np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-
-
-def test_sparse_columns_of_any_tile(bit_engine, dtype, rng, monkeypatch):
-    from homfast.measure import sparse_sign
-
-    op = measure.SparseSign(50, 150, seed=3, dtype=dtype, store=False)
-    x, y = draw(rng, (4, 150), dtype), draw(rng, (4, 50), dtype)
-    wanted = op(x), op.adjoint(y)
-    for columns in (1, 7, 149):
-        monkeypatch.setattr(sparse_sign, "_COLUMNS", columns)
-        assert_same_bits(op(x), wanted[0], f"{columns} columns")
-        assert_same_bits(op.adjoint(y), wanted[1], f"{columns} columns")
-
-
-def test_rows_keep_their_bits(bit_engine, dtype, rng, monkeypatch):
-    monkeypatch.setattr(_backends, "_automatic", bit_engine.module)
-    for name in (
-        *("dense", "gaussian", "gaussian not stored", "rademacher", "sparse", "hadamard"),
-        *("cosine", "circulant", "fourier", "gaussian, complex", "rank one", "stack"),
-    ):
-        op = ALL[name](dtype)
-        x = draw(rng, (5, op.shape[1]), op.input_dtype)
-        whole = np.ascontiguousarray(op(x)[:, 4:15])
-        assert_same_bits(op.rows(4, 15)(x), whole, f"{bit_engine} {op}")
-
-
-def test_power_of_two_scales_exactly(op, rng):
-    x, factor = draw(rng, (3, op.shape[1]), op.input_dtype), op.dtype.type(2**9)
-    assert_same_bits(op(factor.real * x), factor.real * op(x), "forward")
-    assert_same_bits(op.gram(factor.real * x), factor.real * op.gram(x), "gram")
-
-
-# Seeded operators as values ---------------------------------------------------------------------
-
-
-def test_gaussian_is_nested(dtype):
-    """Unscaled rows and columns of one seed agree whatever the shape; the scale is 1/sqrt(m)."""
-    wide = Gaussian(30, 50, seed=4, dtype=dtype, normalize=False).to_dense()
-    for m, n in ((1, 1), (7, 50), (30, 9), (29, 49)):
-        part = Gaussian(m, n, seed=4, dtype=dtype, normalize=False).to_dense()
-        assert_same_bits(part, np.ascontiguousarray(wide[:m, :n]), f"{m} x {n}")
-        scaled = Gaussian(m, n, seed=4, dtype=dtype).to_dense()
-        assert_same_bits(scaled, part * dtype.type(1 / np.sqrt(m)), f"{m} x {n} scaled")
-
-
-def test_rows_of_a_large_operator_cost_only_themselves(dtype):
-    """Its whole matrix would not fit the address space."""
-    part = Gaussian(2**62, 4000, seed=3, dtype=dtype, normalize=False).rows(2**61, 2**61 + 2)
-    assert part.shape == (2, 4000)
-    x = np.ones(4000, dtype)
-    np.testing.assert_allclose(part(x), part.to_dense().sum(axis=1), rtol=1e-3)
-
-
-def test_too_large_to_store():
-    op = Gaussian(2**61, 2**20)
-    with pytest.raises(MemoryError, match=r"store: .* GiB.*; pass store=False"):
-        op._stored()  # a product asks for its result first
-    with pytest.raises(MemoryError, match=r"to_dense: .* GiB.*; take rows\(i0, i1\)"):
-        op.to_dense()
-
-
-SEEDED = {
-    "default": {},
-    "float64": {"seed": 2**64 - 1, "dtype": np.float64},
-    "not scaled": {"seed": 12345, "normalize": False},
-    "not stored": {"seed": 1, "store": False},
-    "stored": {"seed": 1, "store": True},
-}
-
-
-@pytest.mark.parametrize("options", SEEDED.values(), ids=SEEDED)
-def test_repr_pickle_and_copy_rebuild(options):
-    whole = Gaussian(M, N, **options)
-    whole(np.ones(N, whole.dtype))  # the matrix is in memory now
-    for op in (whole, whole.rows(3, 9), whole.rows(3, 9).rows(1, 2), whole.H, whole.H.rows(2, 5)):
-        assert_rebuilds(op)
-        assert len(pickle.dumps(op)) < 350
-
-
-def assert_rebuilds(op):
-    rebuilt = eval(repr(op), vars(measure))
-    unpickled = pickle.loads(pickle.dumps(op))
-    for other in (rebuilt, unpickled, copy.deepcopy(op)):
-        assert other == op and hash(other) == hash(op) and repr(other) == repr(op)
-        assert_same_bits(other.to_dense(), op.to_dense(), repr(op))
-
-
-@pytest.mark.parametrize("name", [n for n in ALL if "dense" not in n and "generic" not in n])
-def test_every_seeded_operator_rebuilds(name, dtype):
-    op = ALL[name](dtype)
-    if "Dense" in repr(op) or "<" in repr(op):
-        assert pickle.loads(pickle.dumps(op)) == op
-        return
-    assert_rebuilds(op)
-    state = pickle.dumps(op.__reduce__()[1][1:]) if isinstance(op, SeededOperator) else b""
-    assert len(state) < 110
-
-
-def test_a_pickle_holds_the_state_alone():
-    _, state = Gaussian(1000, 1000, seed=2**64 - 1).__reduce__()
-    assert len(pickle.dumps(state[1:])) < 100
-
-
-def test_a_pickle_of_another_stream_is_refused(monkeypatch):
-    saved = pickle.dumps(Gaussian(3, 4))
-    monkeypatch.setattr(Gaussian, "version", 2)
-    with pytest.raises(ValueError, match="got version 1 of the Gaussian stream, wanted 2"):
-        pickle.loads(saved)
-
-
-def test_dense_pickles_and_compares(dtype):
-    op = dense(dtype)
-    assert pickle.loads(pickle.dumps(op)) == op == Dense(op.to_dense())
-    assert hash(op) == hash(Dense(op.to_dense()))
-    assert op != dense(dtype, m=M - 1) and op != Dense(-op.to_dense()) and op != "Dense"
-    other = np.float64 if dtype == np.float32 else np.float32
-    assert op != Dense(op.to_dense().astype(other))
-    assert repr(op) == f"Dense(shape=(23, 37), dtype={dtype})"
-
-
-def test_equality_of_seeded_operators():
-    op = Gaussian(M, N, seed=1)
-    assert op == Gaussian(M, N, seed=1, store=False) == Gaussian(M, N, seed=np.int64(1))
-    different = [
-        Gaussian(M, N, seed=2),
-        Gaussian(M, N + 1, seed=1),
-        Gaussian(M, N, seed=1, dtype=np.float64),
-        Gaussian(M, N, seed=1, normalize=False),
-        op.rows(0, M - 1),
-        op.H,
-        Dense(op.to_dense()),
-    ]
-    assert all(op != other for other in different)
-    assert Gaussian(M + 1, N, seed=1).rows(0, M) != op  # another scale
-
-
 # The norm ---------------------------------------------------------------------------------------
 
 
@@ -463,118 +255,3 @@ def test_norm_of_hard_matrices(automatic, dtype):
 def test_norm_refuses(rtol):
     with pytest.raises(ValueError, match="rtol: got"):
         Gaussian(3, 4).norm(rtol)
-
-
-# What is refused --------------------------------------------------------------------------------
-
-
-def test_refused_inputs(op):
-    m, n = op.shape
-    kind = op.input_dtype
-    other = {"f4": "f8", "f8": "f4", "c8": "c16", "c16": "c8"}[kind.str[1:]]
-    with pytest.raises(TypeError, match=f"x: got {np.dtype(other)}, wanted {kind}"):
-        op(np.ones(n, other))
-    with pytest.raises(TypeError, match="x: got dtype int64"):
-        op(np.ones(n, np.int64))
-    with pytest.raises(TypeError, match="x: got list"):
-        op([1.0] * n)
-    with pytest.raises(TypeError, match="masked"):
-        op(np.ma.ones(n, dtype=kind))
-    with pytest.raises(ValueError, match=rf"x: got shape \(2, {n + 1}\), wanted \(..., {n}\)"):
-        op(np.ones((2, n + 1), kind))
-    with pytest.raises(ValueError, match=rf"y: got shape \(\), wanted \(..., {m}\)"):
-        op.adjoint(np.array(1, op.output_dtype))
-    with pytest.raises(ValueError, match="rows to forward and adjoint"):
-        op.matvec(np.ones((2, n), kind))
-    with pytest.raises(ValueError, match="Y: got shape"):
-        op.rmatmat(np.ones((m + 1, 2), op.output_dtype))
-    with pytest.raises(ValueError, match="X: got 3 axes"):
-        op @ np.ones((2, n, 2), kind)
-    with pytest.raises(ValueError, match="out: got shape"):
-        op(np.ones(n, kind), out=np.empty(m + 1, op.output_dtype))
-    with pytest.raises(TypeError, match="got out without y"):
-        op.adjoint(out=np.empty(n, kind))
-    for i0, i1 in ((-1, 2), (3, 2), (0, m + 1)):
-        with pytest.raises(ValueError, match="rows: got"):
-            op.rows(i0, i1)
-    for i0 in (1.0, True, None):
-        with pytest.raises(TypeError, match="i0: got"):
-            op.rows(i0, 2)
-
-
-def test_complex_into_real(real_op):
-    m, n = real_op.shape
-    with pytest.raises(TypeError, match=r"complex128 for a real operator.*x\.real"):
-        real_op(np.ones(n, np.complex128))
-    with pytest.raises(TypeError, match="y: got complex64"):
-        real_op.adjoint(np.ones(m, np.complex64))
-
-
-@pytest.mark.parametrize("name", COMPLEX)
-def test_complex_operators_take_real_input_of_their_precision(name, dtype, rng):
-    op = COMPLEX[name](dtype)
-    x, y = draw(rng, (3, op.shape[1]), dtype), draw(rng, (3, op.shape[0]), dtype)
-    assert_same_bits(op(x), op(x.astype(op.dtype)), "forward")
-    assert_same_bits(op.adjoint(y), op.adjoint(y.astype(op.dtype)), "adjoint")
-    assert_same_bits(op @ x.T, op @ x.T.astype(op.dtype), "@")
-    with pytest.raises(TypeError, match="x: got float"):
-        op(x.astype(np.float64 if dtype == np.float32 else np.float32))
-
-
-@pytest.mark.parametrize("name", ON_REAL_SIGNALS)
-def test_operators_on_real_signals(name, dtype, rng):
-    op = ON_REAL_SIGNALS[name](dtype)
-    forward = op if op.input_dtype == dtype else op.H
-    assert forward.input_dtype == dtype and forward.output_dtype == complex_of(dtype)
-    x = draw(rng, (3, forward.shape[1]), dtype)
-    assert forward.adjoint(forward(x)).dtype == forward.gram(x).dtype == dtype
-    with pytest.raises(TypeError, match="complex"):
-        forward(x.astype(complex_of(dtype)))
-
-
-REFUSED = [
-    ({"m": 0}, ValueError, "m: got 0, wanted 1 <= m"),
-    ({"n": -3}, ValueError, "n: got -3, wanted 1 <= n"),
-    ({"n": 2**34 + 1}, ValueError, "n: got 17179869185"),
-    ({"m": 2**63}, ValueError, "m: got"),
-    ({"m": 3.0}, TypeError, "m: got 3.0, wanted an integer"),
-    ({"n": True}, TypeError, "n: got True"),
-    ({"seed": -1}, ValueError, "seed: got -1, wanted 0 <= seed < 2"),
-    ({"seed": 2**64}, ValueError, "seed: got 18446744073709551616"),
-    ({"seed": True}, TypeError, "seed: got True"),
-    ({"seed": 1.0}, TypeError, "seed: got 1.0"),
-    ({"seed": None}, TypeError, "seed: got None"),
-    ({"dtype": np.float16}, TypeError, "dtype: got .*float16"),
-    ({"dtype": np.longdouble}, TypeError, "dtype: got"),
-    ({"real_input": True}, TypeError, "real_input: got float32, wanted an operator of complex"),
-    ({"real_input": 1}, TypeError, "real_input: got 1"),
-    ({"dtype": "words"}, TypeError, "dtype: got 'words'"),
-    ({"dtype": None}, TypeError, "dtype: got None"),
-    ({"normalize": 1}, TypeError, "normalize: got 1"),
-    ({"store": "never"}, ValueError, "store: got 'never', wanted 'auto', True or False"),
-    ({"store": 1}, ValueError, "store: got 1"),
-]
-
-
-@pytest.mark.parametrize("options, error, message", REFUSED, ids=[str(r[0]) for r in REFUSED])
-def test_gaussian_refuses(options, error, message):
-    with pytest.raises(error, match=message):
-        Gaussian(**{"m": 3, "n": 4, **options})
-
-
-def test_dense_refuses():
-    for matrix, error in (
-        ([[1.0]], TypeError),
-        (np.ones((2, 2), int), TypeError),
-        (np.ma.ones((2, 2)), TypeError),
-        (np.ones(3), ValueError),
-        (np.ones((2, 2, 2)), ValueError),
-    ):
-        with pytest.raises(error, match="matrix: got"):
-            Dense(matrix)
-
-
-def test_names():
-    assert homfast.measure is measure
-    assert len(set(measure.__all__)) == len(measure.__all__)
-    assert all(hasattr(measure, name) for name in measure.__all__)

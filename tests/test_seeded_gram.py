@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from oracles import assert_same_bits, product
+from processes import output
 
 import homfast
 from homfast import _backends
@@ -106,3 +107,30 @@ def test_operators(native_engine, dtype, rng, monkeypatch, normalize):
         assert_same_bits(a.gram(x), wanted, f"{native_engine} {a}")
         assert_same_bits(a.gram(x[3:13]), wanted[3:13], f"{native_engine} {a}")
         assert_same_bits(b.adjoint(b(x)), wanted, f"{native_engine} {b}")
+
+
+LONG = """
+import os, signal, threading, time
+import numpy as np
+import homfast
+from homfast._backends import native
+homfast.set_target({target!r})
+x, out = np.ones((3, 100_000), np.float32), np.zeros((3, 100_000), np.float32)
+sent = []
+def send():
+    sent.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Timer(0.2, send).start()
+try:
+    native.gaussian_gram(0, 0, 0, 10**7, 1.0, x, out)
+except KeyboardInterrupt:
+    assert time.monotonic() - sent[0] < 1, "late"
+else:
+    raise AssertionError("took no notice")
+print("done")
+"""
+
+
+def test_ctrl_c(native_engine):
+    gram(native_engine, 2, np.ones((1, 4), np.float32))  # whether there is one
+    assert output(LONG.format(target=native_engine.target)) == "done"

@@ -50,6 +50,8 @@ bool gaussian_gram(const SeededBlock& from, index_t m, T scale, MatrixView<const
                            from.stream};
     auto measure = [&](index_t panel) {
       const Range lanes{panel * width, std::min((panel + 1) * width, rows)};
+      SeededBlock rows_here = here;
+      rows_here.row += static_cast<std::uint64_t>(lanes.begin);
       Product<T> p = shared;
       p.n = lanes.end - lanes.begin;
       p.a_stride = x.row_stride;
@@ -62,7 +64,7 @@ bool gaussian_gram(const SeededBlock& from, index_t m, T scale, MatrixView<const
         p.a = x.data + k;
         p.b = part;
         p.carried = k > 0;
-        table.gaussian_panels(here, Layout::columns, {k, k + p.k}, lanes, part);
+        table.gaussian_panels(rows_here, Layout::columns, {k, k + p.k}, {0, p.n}, part);
         run_part_of_product(p, table, {0, p.m}, {0, p.n});
       }
       for (index_t i = 0; i < p.m; ++i) {

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from homfast.measure.operator import Operator
+from homfast.measure.seeded import check_size
 
 
 def to_scipy(op: Operator) -> Any:
@@ -86,8 +87,10 @@ def to_deepinv(op: Operator, img_size: tuple[int, ...]) -> Any:
         A batch of operators.
     """
     _single(op)
-    size = tuple(int(s) for s in img_size)
     m, n = op.shape
+    if not isinstance(img_size, (tuple, list)):
+        raise TypeError(f"img_size: got {img_size!r}, wanted (channels, height, width)")
+    size = tuple(check_size(s, "img_size", n) for s in img_size)
     if math.prod(size) != n:
         raise ValueError(f"img_size: got {size}, {math.prod(size)} elements, wanted {n} in all")
     physics = _import("deepinv", "to_deepinv").physics

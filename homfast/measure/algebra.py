@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,10 @@ class Composition(_Combination):
 
     def __init__(self, left: Operator, right: Operator):
         if left.shape[1] != right.shape[0]:
-            raise ValueError(f"@: got operators of shapes {left.shape} and {right.shape}")
+            raise ValueError(
+                f"@: got operators of shapes {left.shape} and {right.shape}, wanted (m, k) and "
+                "(k, n); A.H is the adjoint of A"
+            )
         if left.input_dtype != right.output_dtype:
             raise TypeError(
                 f"@: got {left.input_dtype} left of {right.output_dtype}, wanted one dtype; make "
@@ -215,9 +218,14 @@ class VStack(_Combination):
     """
 
     def __init__(self, ops: Sequence[Operator]):
-        parts = tuple(ops)
+        if isinstance(ops, Operator):
+            raise TypeError(f"ops: got one operator, wanted a list of them; pass [{ops!r}]")
+        parts = tuple(ops) if isinstance(ops, Iterable) else ()
         if not parts or not all(isinstance(op, Operator) for op in parts):
-            raise TypeError(f"ops: got {parts!r}, wanted at least one operator, and nothing else")
+            raise TypeError(
+                f"ops: got {ops!r}, wanted a list of at least one operator, and nothing else; "
+                "give Dense(matrix) for a matrix"
+            )
         _check_alike(parts, "ops", *(op.shape[1] for op in parts))
         shape = sum(op.shape[0] for op in parts), parts[0].shape[1]
         super().__init__(parts, shape, parts[0].dtype)
@@ -259,11 +267,24 @@ class VStack(_Combination):
         return f"VStack([{', '.join(map(repr, self._parts))}])"
 
 
+def dtypes_of(parts: Iterable[Operator]) -> str:
+    """The dtypes of operators, for a message."""
+    return ", ".join(
+        str(op.dtype)
+        if op.input_dtype == op.output_dtype
+        else f"{op.output_dtype} of {op.input_dtype} signals"
+        for op in parts
+    )
+
+
 def _check_alike(parts: tuple[Operator, ...], name: str, *sizes: Any) -> None:
     if len(set(sizes)) > 1:
         shapes = ", ".join(str(op.shape) for op in parts)
-        raise ValueError(f"{name}: got operators of shapes {shapes}, which do not match")
+        wanted = "one n" if name == "ops" else "one shape"
+        raise ValueError(f"{name}: got operators of shapes {shapes}, wanted {wanted}")
     dtypes = {(op.input_dtype, op.output_dtype) for op in parts}
     if len(dtypes) > 1:
-        found = ", ".join(f"{op.dtype} on {op.input_dtype}" for op in parts)
-        raise TypeError(f"{name}: got operators of {found}, wanted one dtype; nothing is cast")
+        raise TypeError(
+            f"{name}: got operators of {dtypes_of(parts)}, wanted one dtype; nothing is cast, make "
+            "them with one dtype="
+        )

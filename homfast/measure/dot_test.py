@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from homfast import _arrays
 from homfast.measure.normal import PROBE, normal_block
 
 
@@ -15,6 +16,8 @@ def check_adjoint(op: Any, rtol: float | None) -> bool:
     m, n = op.shape
     if rtol is None:
         rtol = 8 * float(np.finfo(op.dtype).eps) * float(np.sqrt(m + n))
+    if not _arrays.check_real(rtol, "rtol") >= 0:
+        raise ValueError(f"rtol: got {rtol}, wanted a number, at least 0")
     batch = op._batch_shape
     count = math.prod(batch)
     x = normal_block(PROBE, 0, range(count), range(n), op.input_dtype).reshape(*batch, n)

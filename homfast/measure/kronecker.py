@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _memory
-from homfast.measure.algebra import _Combination
+from homfast import _arrays, _memory
+from homfast.measure.algebra import _Combination, dtypes_of
 from homfast.measure.dense import Dense
 from homfast.measure.operator import Operator
 
@@ -38,12 +38,12 @@ class Kronecker(_Combination):
     """
 
     def __init__(self, a: Any, b: Any):
-        parts = tuple(each if isinstance(each, Operator) else Dense(each) for each in (a, b))
+        parts = tuple(_operator(each, name) for each, name in ((a, "a"), (b, "b")))
         if len({dtype for op in parts for dtype in (op.input_dtype, op.output_dtype)}) > 1:
-            found = ", ".join(f"{op.dtype} on {op.input_dtype}" for op in parts)
-            raise TypeError(f"Kronecker: got operators of {found}, wanted one dtype throughout")
+            found = dtypes_of(parts)
+            raise TypeError(f"a, b: got operators of {found}, wanted one dtype throughout")
         if any(op._batch_shape for op in parts):
-            raise TypeError("Kronecker: got a batch of operators, wanted single ones")
+            raise TypeError("a, b: got a batch of operators, wanted single ones, of op.operators")
         (m1, n1), (m2, n2) = (op.shape for op in parts)
         super().__init__(parts, (m1 * m2, n1 * n2), parts[0].dtype)
 
@@ -77,3 +77,9 @@ class Kronecker(_Combination):
 
     def __repr__(self) -> str:
         return f"Kronecker({self._parts[0]!r}, {self._parts[1]!r})"
+
+
+def _operator(factor: Any, name: str) -> Operator:
+    if isinstance(factor, Operator):
+        return factor
+    return Dense(_arrays.host_array(factor, name, (*_arrays.FLOATS, *_arrays.COMPLEX)))

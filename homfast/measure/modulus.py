@@ -17,7 +17,10 @@ class _Modulus(abc.ABC):
 
     def __init__(self, op: Operator):
         if not isinstance(op, Operator):
-            raise TypeError(f"op: got {type(op).__name__}, wanted a measurement operator")
+            raise TypeError(
+                f"op: got {type(op).__name__}, wanted a linear operator of homfast.measure; give "
+                "Dense(matrix) for a matrix"
+            )
         self._op = op
 
     @property

@@ -165,6 +165,8 @@ class Operator(ColumnProducts):
         ------
         AssertionError
             They differ by more; the message has the numbers. As ``pylops.utils.dottest`` does.
+        TypeError, ValueError
+            `rtol` is no number, or negative.
         """
         from homfast.measure.dot_test import check_adjoint
 

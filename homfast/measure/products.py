@@ -216,8 +216,8 @@ class RowProducts(abc.ABC):
         batch = self._batch_shape
         if shape[: len(batch)] != batch:
             raise ValueError(
-                f"{name}: got leading axes {shape}, wanted {(*batch, ...)} for a batch of "
-                f"{batch[0]} operators"
+                f"{name}: got leading axes {shape}, wanted ({batch[0]}, ...), first that of the "
+                f"{batch[0]} operators; op.operators are single ones"
             )
 
     def _product(

@@ -54,6 +54,9 @@ class SeedBatch(Operator):
         seed: Any,
         keywords: dict[str, Any],
     ):
+        if not (isinstance(family, type) and issubclass(family, SeededOperator)):
+            name = getattr(family, "__name__", repr(family))
+            raise TypeError(f"family: got {name}, wanted a seeded operator, for instance Gaussian")
         seeds = _check_seeds(seed)
         keywords = dict(keywords)
         real_input = _arrays.check_flag(keywords.pop("real_input", False), "real_input")

@@ -33,6 +33,11 @@ class SeededOperator(Operator):
             from homfast.measure.seed_batch import SeedBatch
 
             return SeedBatch(cls, arguments, seed, {**keywords, "real_input": real_input})
+        if isinstance(seed, (list, tuple)):
+            raise TypeError(
+                f"seed: got {seed!r}, wanted an integer, or an integer array (B,) for a batch of B "
+                f"operators; pass np.array({seed!r})"
+            )
         if _arrays.check_flag(real_input, "real_input"):
             return RealInput(cls(*arguments, seed=seed, **keywords))
         return super().__new__(cls)

@@ -70,18 +70,16 @@ def fista(
     measured = _rows_of(op, y)
     batch = measured.shape[:-1]
     real = _arrays.real_dtype(op.input_dtype)
-    weights = np.broadcast_to(np.asarray(regularization, real), batch)[..., None]
-    if not (weights >= 0).all():
-        raise ValueError("regularization: got a negative number or NaN, wanted at least 0")
+    weights = _check_weights(regularization, batch, real)
     _check_iterations(iterations)
     if step is None:
         norm = np.asarray(op.norm(1e-3))  # (B,) for a batch of operators
         norm = norm.reshape(*norm.shape, *(1,) * (len(batch) + 1 - norm.ndim))
         scale = np.where(norm > 0, 1 / (1.001 * np.where(norm > 0, norm, 1)) ** 2, 1)
-    elif not step > 0:
-        raise ValueError(f"step: got {step}, wanted a number above 0")
     else:
-        scale = np.asarray(step)
+        scale = np.asarray(_check_positive(step, "step"))
+        if scale == np.inf:
+            raise ValueError("step: got inf, wanted a finite number, at most 1 / op.norm() ** 2")
     size = scale.astype(real)
     x = np.zeros((*batch, op.shape[1]), op.input_dtype)
     if start is not None:
@@ -158,8 +156,7 @@ def spectral_init(
     if not (np.isfinite(measured).all() and (measured >= 0).all()):
         raise ValueError("y: got an intensity that is negative or not finite")
     _check_iterations(iterations)
-    if not truncation > 0:
-        raise ValueError(f"truncation: got {truncation}, wanted a number above 0")
+    _check_positive(truncation, "truncation")
     batch = measured.shape[:-1]
     probe = normal_block(
         PROBE, _arrays.check_seed(seed), range(2, 3), range(op.shape[1]), op.input_dtype
@@ -190,6 +187,30 @@ def _rows_of(op: Operator, y: Any) -> np.ndarray:
     )
     _arrays.check_last_axis(measured, "y", op.shape[0], f"the operator of shape {op.shape}")
     return measured
+
+
+def _check_positive(value: Any, name: str) -> float:
+    number = _arrays.check_real(value, name, "a number above 0")
+    if not number > 0:
+        raise ValueError(f"{name}: got {value}, wanted a number above 0")
+    return number
+
+
+def _check_weights(regularization: Any, batch: tuple[int, ...], real: np.dtype) -> np.ndarray:
+    """The regularization of each row, (..., 1)."""
+    array = np.asarray(regularization)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(
+            f"regularization: got {regularization!r}, wanted a number, or an array of one a row"
+        )
+    if array.shape not in ((), batch):
+        raise ValueError(
+            f"regularization: got shape {array.shape}, wanted a number, or shape {batch}, one for "
+            "each row of y"
+        )
+    if not (array >= 0).all():
+        raise ValueError("regularization: got a negative number or NaN, wanted at least 0")
+    return np.broadcast_to(array.astype(real), batch)[..., None]
 
 
 def _check_iterations(iterations: Any) -> None:

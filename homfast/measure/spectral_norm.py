@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from homfast import _arrays
 from homfast.measure.normal import PROBE, normal_block
 
 _GROWTH = 1.15  # between two looks at B, whose SVD takes k^3 steps
@@ -24,6 +25,7 @@ _GROWTH = 1.15  # between two looks at B, whose SVD takes k^3 steps
 
 def largest_singular_value(op: Any, rtol: float) -> float:
     """The largest singular value of `op`, see ``Operator.norm``."""
+    rtol = _arrays.check_real(rtol, "rtol")
     least = 4 * float(np.finfo(op.dtype).eps)
     if not least <= rtol < 1:
         raise ValueError(f"rtol: got {rtol!r}, wanted {least:.2g} <= rtol < 1 in {op.dtype}")
