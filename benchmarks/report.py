@@ -63,9 +63,9 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
             raise ReportError(f"{path.name}: is not JSON ({error})") from error
         if isinstance(result, dict) and "psnr" in result:
             result.setdefault("kind", "recover")
-        if not isinstance(result, dict) or result.get("kind") not in known:
+        if not isinstance(result, dict) or result.get("kind") not in KINDS:
             raise ReportError(
-                f"{path.name}: got no known kind, wanted one of {', '.join(known)}; "
+                f"{path.name}: got no known kind, wanted one of {', '.join(KINDS)}; "
                 "made by homfast bench --json or homfast recover --json?"
             )
         kind = result["kind"]
