@@ -64,6 +64,19 @@ def test_bits_of_the_stored_matrix(bit_engine, dtype, kind, adjoint, rng):
             assert_same_bits(actual, stored(bit_engine, kind, x, shape, adjoint), case)
 
 
+@pytest.mark.parametrize("adjoint", [False, True], ids=["forward", "adjoint"])
+@pytest.mark.parametrize("kind", ENSEMBLES)
+def test_bits_of_few_rows_of_great_depth(native_engine, dtype, kind, adjoint, rng):
+    """Sums of one or two rows stay in registers for 2^14 terms, then go on."""
+    depth, width = (1 << 14) + 37, 263
+    x = rng.standard_normal((2, depth)).astype(dtype)
+    shape = (depth, width) if adjoint else (width, depth)
+    wanted = stored(native_engine, kind, x, shape, adjoint)
+    for some in (slice(0, 1), slice(1, 2), slice(0, 2)):
+        case = f"{native_engine} {kind} {dtype} rows {some} adjoint={adjoint}"
+        assert_same_bits(run(native_engine, kind, x[some], width, adjoint), wanted[some], case)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("kind", ENSEMBLES)
 def test_threads_positions_and_strides(bit_engine, dtype, kind, threads, rng):

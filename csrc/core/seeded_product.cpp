@@ -16,23 +16,26 @@ constexpr index_t kSpill = 64;
 // Multiply-adds that take as long as an entry.
 constexpr double kNormalCost = 50, kSignCost = 5;
 
-// So few rows are faster without panels; and the depth between two looks at the interrupt flag.
-constexpr index_t kFewRows = 2, kDotDepth = 1 << 14;
+// So few rows are faster without panels: entries are made once a row of x. The depth is that between
+// two looks at the interrupt flag. The kernel of normal entries makes 256 columns at a time at most.
+constexpr index_t kFewRowsOfNormals = 1, kFewRowsOfSigns = 2;
+constexpr index_t kDotDepth = 1 << 14, kDotUnit = 256;
 
 template <class T>
-void run_dots(const KernelTable<T>& table, double work, Layout layout, const SeededBlock& from,
-              MatrixView<const T> x, MatrixView<T> out, StopFlag& stop) {
+void run_dots(const KernelTable<T>& table, bool normal, double work, Layout layout,
+              const SeededBlock& from, MatrixView<const T> x, MatrixView<T> out, StopFlag& stop) {
+  const auto dot = normal ? table.gaussian_dot : table.rademacher_dot;
+  const index_t width = normal && layout == Layout::rows ? kDotUnit : kUnit;
   auto run_unit = [&](index_t unit) {
-    const Range cols{unit * kUnit, std::min(out.cols, (unit + 1) * kUnit)};
+    const Range cols{unit * width, std::min(out.cols, (unit + 1) * width)};
     for (index_t i = 0; i < x.rows; ++i) {
       T* const to = out.data + i * out.row_stride;
       for (index_t k = 0; k < x.cols && !stop.poll(); k += kDotDepth) {
-        table.rademacher_dot(from, layout, {k, std::min(k + kDotDepth, x.cols)}, cols,
-                             x.data + i * x.row_stride, to);
+        dot(from, layout, {k, std::min(k + kDotDepth, x.cols)}, cols, x.data + i * x.row_stride, to);
       }
     }
   };
-  share_out((out.cols + kUnit - 1) / kUnit, work, run_unit);
+  share_out((out.cols + width - 1) / width, work, run_unit);
 }
 
 }  // namespace
@@ -77,8 +80,11 @@ bool seeded_product(Ensemble ensemble, const SeededBlock& from, MatrixView<const
       k += p.k;
     } while (k < x.cols && !stop.poll());
   };
-  if (!normal && x.rows <= kFewRows && x.cols > 0) {
-    run_dots(table, work, layout, from, x, out, stop);
+  // Narrow results would leave lanes of that kernel without use.
+  const bool few = normal ? x.rows <= kFewRowsOfNormals && out.cols >= kDotUnit
+                          : x.rows <= kFewRowsOfSigns;
+  if (few && x.cols > 0) {
+    run_dots(table, normal, work, layout, from, x, out, stop);
   } else {
     share_out(tiles, work, run_tile);
   }
