@@ -217,8 +217,14 @@ def pack_network(layers, negative_slope):
     return LayerwiseNetwork(sys.modules[__name__], layers, negative_slope)
 
 
-def pack_training(network):
-    return LayerwiseTraining(network)
+class pack_training(LayerwiseTraining):
+    """Steps that pack again what they changed."""
+
+    def fit_step(self, *arguments):
+        result = super().fit_step(*arguments)
+        for layer in self._network.layers:
+            layer.refresh()
+        return result
 
 
 # Updates -----------------------------------------------------------------------------------------
