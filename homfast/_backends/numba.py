@@ -278,6 +278,11 @@ def rademacher_product(seed, stream, row, x, adjoint, out):
     return True
 
 
+def gaussian_gram(seed, stream, row, m, scale, x, out):
+    """False: it is two of `gaussian_product`. The reference's has the bits of NumPy's BLAS."""
+    return False
+
+
 def _seeded_product(fill, seed, stream, row, x, adjoint, out):
     """Rows of the matrix are made a part at a time; sums over them go on through `out`."""
     rows = x.shape[1] if adjoint else out.shape[1]
