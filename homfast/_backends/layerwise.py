@@ -82,26 +82,22 @@ class LayerwiseTraining:
         return None
 
     def fit_step(self, x, target, adam, learning_rate, weight_decay, first, second):
-        ops, layers, xp = self._network.ops, self._network.layers, self._network.xp
-        y, trace = self.trace(xp.ascontiguousarray(x))
+        ops, weights = self._network.ops, [_array(layer) for layer in self._network.layers]
+        y, trace = self.trace(self._network.xp.ascontiguousarray(x))
         residual = y - target
         count = max(residual.size, 1)
         with np.errstate(over="ignore", invalid="ignore"):
-            loss = float(xp.sum(xp.square(residual, dtype=np.float64))) / count
+            loss = float(np.sum(np.square(residual, dtype=np.float64))) / count
         if not np.isfinite(loss):
             return loss, True
         residual *= residual.dtype.type(2.0 / count)
         _, gradients = trace.pull_back(residual, False)
-        for index, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
-            weight = _array(layer)
+        for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             if adam:
                 ops.adam_update(weight, gradient, first[index], second[index], adam)
             else:
                 ops.sgd_update(weight, gradient, learning_rate, weight_decay)
-            if weight is not layer:
-                layer.refresh()
-        written = (*map(_array, layers), *second)
-        return loss, all(xp.isfinite(array).all() for array in written)
+        return loss, all(np.isfinite(written).all() for written in (*weights, *second))
 
 
 class LayerwiseTrace:

@@ -217,8 +217,14 @@ def pack_network(layers, negative_slope):
     return LayerwiseNetwork(sys.modules[__name__], layers, negative_slope)
 
 
-def pack_training(network):
-    return LayerwiseTraining(network)
+class pack_training(LayerwiseTraining):
+    """Steps that pack again what they changed."""
+
+    def fit_step(self, *arguments):
+        result = super().fit_step(*arguments)
+        for layer in self._network.layers:
+            layer.refresh()
+        return result
 
 
 # Updates -----------------------------------------------------------------------------------------
@@ -270,6 +276,11 @@ def gaussian_product(seed, stream, row, x, adjoint, out):
 def rademacher_product(seed, stream, row, x, adjoint, out):
     _seeded_product(rademacher.fill, seed, stream, row, x, adjoint, out)
     return True
+
+
+def gaussian_gram(seed, stream, row, m, scale, x, out):
+    """False: it is two of `gaussian_product`. The reference's has the bits of NumPy's BLAS."""
+    return False
 
 
 def _seeded_product(fill, seed, stream, row, x, adjoint, out):
