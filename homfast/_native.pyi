@@ -19,7 +19,7 @@ class PackedNetwork:
     """Packed layers; lists of masks and hidden outputs are empty or one entry a hidden layer."""
 
     def __init__(self, layers: Sequence[PackedWeight], negative_slope: float) -> None: ...
-    def plain(self, x: Any) -> Any: ...
+    def plain(self, x: Any, out: Any, /) -> Any: ...
     def forward(
         self, x: Array, masks: Sequence[Array], hidden: Sequence[Array], out: Array
     ) -> None: ...
@@ -53,7 +53,7 @@ class NetworkTraining:
 Weight = Array | PackedWeight
 
 def plain_linear(
-    x: Any, weight: Any, relu: bool, negative_slope: float, return_mask: bool, /
+    x: Any, weight: Any, relu: bool, negative_slope: float, return_mask: bool, out: Any, /
 ) -> Any: ...
 def plain_backward(
     grad_output: Any, x: Any, weight: Any, mask: Any, negative_slope: float, /

@@ -54,8 +54,8 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
     >>> homfast.linear(np.float32([[1, 2]]), np.float32([[3, 4], [5, 6]]))
     array([[11., 17.]], dtype=float32)
     """
-    if out is None and precision is None and backend is None:
-        result = _backends.short_way(x, weight, False, 0.0, False)
+    if precision is None and backend is None:
+        result = _backends.short_way(x, weight, False, 0.0, False, out)
         if result is not None:
             return result
     call = _Forward(x, weight, out, precision, backend)
@@ -96,8 +96,8 @@ def linear_relu(
         slope = _arrays.check_slope(negative_slope)
     if return_mask is not True and return_mask is not False:
         return_mask = _arrays.check_flag(return_mask, "return_mask")
-    if out is None and precision is None and backend is None:
-        result = _backends.short_way(x, weight, True, slope, return_mask)
+    if precision is None and backend is None:
+        result = _backends.short_way(x, weight, True, slope, return_mask, out)
         if result is not None:
             return result
     call = _Forward(x, weight, out, precision, backend)

@@ -63,6 +63,7 @@ class ReLUNetwork:
         _arrays.check_precision(precision)
         self._negative_slope = _arrays.check_slope(negative_slope)
         self._weights = [np.array(w, order="C") for w in _checked_weights(weights)]
+        self._widths = (self._weights[0].shape[1], *(w.shape[0] for w in self._weights))
         self._half = self._weights[0].dtype == _arrays.BFLOAT16
         if self._half and precision == "high":
             _bfloat16.check_precision(precision)
@@ -126,7 +127,7 @@ class ReLUNetwork:
     @property
     def widths(self) -> tuple[int, ...]:
         """Input width, hidden widths, output width."""
-        return (self._weights[0].shape[1], *(w.shape[0] for w in self._weights))
+        return self._widths
 
     @property
     def dtype(self) -> np.dtype:
@@ -204,8 +205,8 @@ class ReLUNetwork:
         -------
         array, shape (..., out_features), of the library of `x`
         """
-        if out is None and not self._half:
-            result = self._chain.plain(x)
+        if not self._half:
+            result = self._chain.plain(x, out)
             if result is not None:
                 return result
         inputs = self._check(x, "x", self.widths[0])
@@ -398,7 +399,8 @@ class ReLUNetwork:
                 f"{name}: got {came}, wanted {self.dtype}, the dtype of the weights; "
                 f"pass {name}.astype(net.dtype) or use net.to({name})"
             )
-        _arrays.check_last_axis(checked, name, features, f"widths {self.widths}")
+        if checked.ndim == 0 or checked.shape[-1] != features:  # no message made for nothing
+            _arrays.check_last_axis(checked, name, features, f"widths {self.widths}")
         return checked
 
 

@@ -107,7 +107,8 @@ def net(engine, rng):
 
 
 def test_a_network_is_the_float32_one_with_its_ends_rounded(engine, net, rng):
-    wide = ReLUNetwork([w.astype(np.float32) for w in net.weights], backend=engine.backend)
+    weights = [w.astype(np.float32) for w in net.weights]
+    wide = ReLUNetwork(weights, precision="medium", backend=engine.backend)
     x, v, u = normal(rng, 40, 9), normal(rng, 40, 9), normal(rng, 40, 4)
     big = [a.astype(np.float32) for a in (x, v, u)]
     assert net.dtype == BF16 and net.precision == "medium"

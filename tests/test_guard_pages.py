@@ -102,7 +102,7 @@ def run_network(module, place, check, x, weight, np):
         check("out", out, np.maximum(z, 0) @ wide)
     check("mask", mask, pack(z > 0))
     check("grad", hidden, np.maximum(z, 0))
-    y = network.plain(x)
+    y = network.plain(x, None)
     assert y is None or np.array_equal(y, np.maximum(z, 0) @ wide)
     v = place("bits", integers(np.random.default_rng(1), x.shape, x.dtype))
     for call, name in ((network.forward_masked, "forward_masked"), (network.adjoint, "adjoint")):

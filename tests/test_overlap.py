@@ -101,3 +101,31 @@ def test_networks(engine, dtype, rng):
         out = buffer[100 + shift : 100 + shift + 20 * 17].reshape(20, 17)
         assert net(x, out=out) is out
         assert_same_bits(out.copy(), wanted, f"{engine} {dtype} shift={shift}")
+
+
+def test_a_plain_out_is_written_where_it_lies(engine, dtype, rng):
+    """Outs that the short way takes, and ones that lie so close that it must not."""
+    memory = rng.standard_normal(200).astype(dtype)
+    weight = rng.standard_normal((6, 6)).astype(dtype)
+    net = homfast.ReLUNetwork([weight, weight], backend=engine.backend)
+    for first in (0, 10, 29, 30, 31, 48, 59, 60, 100):
+        own = memory.copy()
+        x, out = own[30:60].reshape(5, 6), own[first : first + 30].reshape(5, 6)
+        kept = x.copy()
+        around = np.delete(own, np.s_[first : first + 30])
+        assert net(x, out=out) is out
+        assert_same_bits(out, net(kept), f"{engine} {dtype} network at {first}")
+        assert_same_bits(np.delete(own, np.s_[first : first + 30]), around, "beside out")
+        own[:] = memory
+        for flat in (x, x[::-1]):
+            own[:] = memory
+            kept = flat.copy()
+            assert homfast.linear(flat, weight, out=out) is out
+            assert_same_bits(out, homfast.linear(kept, weight), f"{engine} {dtype} at {first}")
+    own = memory.copy()
+    weight, out = own[30:66].reshape(6, 6), own[60:90].reshape(5, 6)
+    kept, x = weight.copy(), memory[:30].reshape(5, 6)
+    y, mask = homfast.linear_relu(x, weight, out=out, return_mask=True)
+    wanted, wanted_mask = homfast.linear_relu(x, kept, return_mask=True)
+    assert y is out and np.array_equal(mask, wanted_mask)
+    assert_same_bits(out, wanted, "out within the weight")

@@ -45,14 +45,14 @@ void bind_layers(py::module_& m) {
     return py::none();
   });
   m.def("plain_linear", [](const py::object& x, const py::object& weight, bool relu, double slope,
-                         bool return_mask) -> py::object {
+                         bool return_mask, const py::object& out) -> py::object {
     const PlainArray plain_x(x), plain_weight(weight);
     if (!plain_x.proxy || !plain_weight.proxy || plain_x.type != plain_weight.type) return py::none();
     if (plain_x.type == type_number<float>()) {
-      return plain_forward<float>(plain_x, plain_weight, relu, slope, return_mask);
+      return plain_forward<float>(plain_x, plain_weight, relu, slope, return_mask, out);
     }
     if (plain_x.type == type_number<double>()) {
-      return plain_forward<double>(plain_x, plain_weight, relu, slope, return_mask);
+      return plain_forward<double>(plain_x, plain_weight, relu, slope, return_mask, out);
     }
     return py::none();
   });

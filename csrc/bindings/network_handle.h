@@ -37,12 +37,12 @@ class NetworkHandle {
     return weights_[layer]->writable<T>();
   }
 
-  // The network at plain rows, in a new array; None if x is not that plain.
-  py::object plain(const py::object& x) const {
+  // The network at plain rows, in `out` or a new array; None if they are not that plain, or share memory.
+  py::object plain(const py::object& x, const py::object& out) const {
     const PlainArray input(x);
     if (!input.proxy) return py::none();
-    if (input.type == type_number<float>()) return plain_rows<float>(input);
-    if (input.type == type_number<double>()) return plain_rows<double>(input);
+    if (input.type == type_number<float>()) return plain_rows<float>(input, out);
+    if (input.type == type_number<double>()) return plain_rows<double>(input, out);
     return py::none();
   }
 
@@ -123,19 +123,19 @@ class NetworkHandle {
   }
 
   template <class T>
-  py::object plain_rows(const PlainArray& input) const {
+  py::object plain_rows(const PlainArray& input, py::object out) const {
     MatrixView<const T> rows;
     if (!holds<T>() || !input.rows<T>(rows)) return py::none();
     const auto weights = get<T>();
     if (rows.cols != weights.front().view.cols) return py::none();
-    const index_t width = weights.back().view.rows;
-    py::array out = new_like<T>(input, width);
-    const MatrixView<T> target{static_cast<T*>(out.mutable_data()), rows.rows, width, width};
+    MatrixView<T> target;
+    if (!plain_target<T>(input, weights.back().view.rows, out, target)) return py::none();
+    if (overlap(rows, target)) return py::none();
     {
       const py::gil_scoped_release release;
       run_forward<T>(weights, static_cast<T>(slope_), {rows, {}, {}}, target);
     }
-    return std::move(out);
+    return out;
   }
 
   std::vector<py::object> layers_;  // keeps the handles alive

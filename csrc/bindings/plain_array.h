@@ -59,6 +59,19 @@ constexpr int type_number() {
   return sizeof(T) == 4 ? py::detail::npy_api::NPY_FLOAT_ : py::detail::npy_api::NPY_DOUBLE_;
 }
 
+// Whether the rows of two views may share memory.
+template <class T>
+bool overlap(const MatrixView<const T>& a, const MatrixView<T>& b) {
+  if (a.rows == 0 || a.cols == 0 || b.rows == 0 || b.cols == 0) return false;
+  const T* const a_last = a.data + (a.rows - 1) * a.row_stride;
+  const T* const b_last = b.data + (b.rows - 1) * b.row_stride;
+  const T* const a_low = a.row_stride < 0 ? a_last : a.data;
+  const T* const b_low = b.row_stride < 0 ? b_last : b.data;
+  const T* const a_end = (a.row_stride < 0 ? a.data : a_last) + a.cols;
+  const T* const b_end = (b.row_stride < 0 ? b.data : b_last) + b.cols;
+  return a_low < b_end && b_low < a_end;
+}
+
 // A new array of the leading axes of x and then `features`.
 template <class T>
 py::array new_like(const PlainArray& x, index_t features) {
@@ -66,6 +79,26 @@ py::array new_like(const PlainArray& x, index_t features) {
   std::vector<py::ssize_t> shape(first, first + x.proxy->nd);
   shape.back() = features;
   return py::array(py::dtype::of<T>(), std::move(shape));
+}
+
+// Where a call on x writes: `out` if it is given, else a new array. False if `out` is not a plain array of
+// the shape and dtype of the result that can be written to as it lies.
+template <class T>
+bool plain_target(const PlainArray& x, index_t features, py::object& out, MatrixView<T>& view) {
+  index_t rows = 1;
+  for (int axis = 0; axis + 1 < x.proxy->nd; ++axis) rows *= x.proxy->dimensions[axis];
+  if (out.is_none()) {
+    py::array result = new_like<T>(x, features);
+    view = {static_cast<T*>(result.mutable_data()), rows, features, features};
+    out = std::move(result);
+    return true;
+  }
+  const PlainArray target(out);
+  if (!target.proxy || target.type != x.type || !target.contiguous()) return false;
+  if (!(target.proxy->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_)) return false;
+  if (!target.same_leading_axes(x) || target.cols() != features) return false;
+  view = {reinterpret_cast<T*>(target.proxy->data), rows, features, features};
+  return true;
 }
 
 }  // namespace homfast

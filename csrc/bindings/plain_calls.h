@@ -9,15 +9,17 @@
 
 namespace homfast {
 
-// linear or linear_relu of plain arrays into new ones; None if the arguments are not that plain.
+// linear or linear_relu of plain arrays, into `out` or into new ones; None if the arguments are not that
+// plain, or share memory.
 template <class T>
 py::object plain_forward(const PlainArray& x, const PlainArray& weight, bool relu, double slope,
-                       bool return_mask) {
+                         bool return_mask, py::object out) {
   MatrixView<const T> rows, w;
   if (weight.proxy->nd != 2 || x.cols() != weight.cols()) return py::none();
   if (!x.rows<T>(rows) || !weight.rows<T>(w)) return py::none();
-  py::array out = new_like<T>(x, w.rows);
-  const MatrixView<T> target{static_cast<T*>(out.mutable_data()), rows.rows, w.rows, w.rows};
+  MatrixView<T> target;
+  if (!plain_target<T>(x, w.rows, out, target)) return py::none();
+  if (overlap(rows, target) || overlap(w, target)) return py::none();
   OptionalArray mask;
   MaskView bits;
   if (return_mask) {
@@ -31,7 +33,7 @@ py::object plain_forward(const PlainArray& x, const PlainArray& weight, bool rel
               bits, target, Precision::highest);
   }
   if (return_mask) return py::make_tuple(std::move(out), std::move(*mask));
-  return std::move(out);
+  return out;
 }
 
 // A plain mask for the units of `grad`; false if it is not one.

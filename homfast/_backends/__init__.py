@@ -152,7 +152,7 @@ def _first_call_back(*arguments: Any) -> Any:
 
 
 # The whole of a plain call on the automatic backend, or None for arguments that need checking,
-# copying or explaining: plain_linear(x, weight, relu, negative_slope, return_mask) and
+# copying or explaining: plain_linear(x, weight, relu, negative_slope, return_mask, out) and
 # plain_backward(grad_output, x, weight, mask, negative_slope).
 short_way: Callable[..., Any] = _first_call
 short_way_back: Callable[..., Any] = _first_call_back

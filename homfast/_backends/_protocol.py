@@ -52,8 +52,9 @@ class Training(Protocol):
 class Network(Protocol):
     """A network's packed layers. `masks` and `hidden` are empty, or one entry a hidden layer."""
 
-    def plain(self, x: Any) -> Any:
-        """The network at a plain array, in a new one; None for what must be checked first."""
+    def plain(self, x: Any, out: Any) -> Any:
+        """The network at a plain array, in `out` or, if that is None, in a new one; None for what
+        must be checked first."""
 
     def forward(self, x: Array, masks: list[Mask], hidden: list[Array], out: Array) -> None:
         """out = the network at the rows of x; writes masks and hidden activations."""
