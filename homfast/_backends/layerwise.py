@@ -40,6 +40,18 @@ class LayerwiseNetwork:
             self.ops.grad_input(u, layer, masks[index], self.slope, target)
             u = target
 
+    def backward(self, x, masks, hidden, grad_output, grad_input, grad_weights):
+        masks, inputs, grad = [*masks, None], [x, *hidden], grad_output
+        for index in reversed(range(len(self.layers))):
+            layer, mask = self.layers[index], masks[index]
+            if grad_weights:
+                self.ops.grad_weight(grad, inputs[index], mask, self.slope, grad_weights[index])
+            if index == 0 and grad_input is None:
+                return
+            below = grad_input if index == 0 else np.empty((x.shape[0], layer.shape[1]), x.dtype)
+            self.ops.grad_input(grad, layer, mask, self.slope, below)
+            grad = below
+
 
 class LayerwiseTraining:
     """The calls of ``_protocol.Training``, likewise; layers are plain arrays here."""
@@ -90,23 +102,17 @@ class LayerwiseTrace:
     def __init__(self, network, inputs, masks):
         self._network = network
         self._inputs = inputs
-        self._masks = [*masks, None]
+        self._masks = masks
 
     def pull_back(self, grad_output, input_needed):
-        ops, layers, slope = self._network.ops, self._network.layers, self._network.slope
+        layers = self._network.layers
         shape = (self._inputs[0].shape[0], layers[-1].shape[0])
         if type(grad_output) is not np.ndarray or grad_output.shape != shape:
             return None
         if grad_output.dtype != layers[0].dtype or not grad_output.flags.c_contiguous:
             return None
-        grad = grad_output
+        grad_input = np.empty_like(self._inputs[0]) if input_needed else None
         grad_weights = [np.empty_like(layer) for layer in layers]
-        for index in reversed(range(len(layers))):
-            mask = self._masks[index]
-            ops.grad_weight(grad, self._inputs[index], mask, slope, grad_weights[index])
-            if index == 0 and not input_needed:
-                return None, grad_weights
-            below = np.empty((grad.shape[0], layers[index].shape[1]), grad.dtype)
-            ops.grad_input(grad, layers[index], mask, slope, below)
-            grad = below
-        return grad, grad_weights
+        x, *hidden = self._inputs
+        self._network.backward(x, self._masks, hidden, grad_output, grad_input, grad_weights)
+        return grad_input, grad_weights
