@@ -1,4 +1,4 @@
-"""The ops under ``torch.vmap``: more rows where weights are shared, a call each where they differ."""
+"""The ops under ``torch.vmap``: more rows where weights are shared, else a call each."""
 
 from __future__ import annotations
 
@@ -37,11 +37,8 @@ def backward(
     if not _shared(in_dims[2]):
         return _each(ops.relu_network_backward, info, in_dims, arguments)
     size = info.batch_size
-    grad_output, x = (_to_front(t, d, size) for t, d in zip(arguments[:2], in_dims[:2], strict=True))
-    hidden, masks = (
-        [_to_front(t, d, size) for t, d in zip(arguments[i], _dims(in_dims[i], arguments[i]), strict=True)]
-        for i in (3, 4)
-    )  # fmt: skip
+    grad_output, x = _to_front(grad_output, in_dims[0], size), _to_front(x, in_dims[1], size)
+    hidden, masks = _all_to_front(hidden, in_dims[3], size), _all_to_front(masks, in_dims[4], size)
     if weights_needed:  # one gradient for each of the batch: the op would sum over them
         return _in_front(
             composed.backward(
@@ -58,8 +55,7 @@ def backward(
 def tangent(info, in_dims, v, weights, masks, slope, precision):
     if _shared(in_dims[1]):
         size = info.batch_size
-        dims = _dims(in_dims[2], masks)
-        bits = [_to_front(m, d, size) for m, d in zip(masks, dims, strict=True)]
+        bits = _all_to_front(masks, in_dims[2], size)
         v = _to_front(v, in_dims[0], size)
         return ops.relu_network_tangent(v, weights, bits, slope, precision), 0
     return _each(ops.relu_network_tangent, info, in_dims, (v, weights, masks, slope, precision))
@@ -69,13 +65,14 @@ def _shared(dims: Any) -> bool:
     return dims is None or all(d is None for d in dims)
 
 
-def _dims(dims: Any, tensors: list[Tensor]) -> list[int | None]:
-    return [None] * len(tensors) if dims is None else list(dims)
-
-
 def _to_front(tensor: Tensor, dim: int | None, size: int) -> Tensor:
     """The batch first; a tensor that all share, once for each without a copy."""
     return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+
+
+def _all_to_front(tensors: list[Tensor], dims: Any, size: int) -> list[Tensor]:
+    dims = [None] * len(tensors) if dims is None else dims
+    return [_to_front(t, d, size) for t, d in zip(tensors, dims, strict=True)]
 
 
 def _in_front(results: Any) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """The passes of `kernels` in PyTorch's own operations, for derivatives of derivatives.
 
-Autograd, forward mode and ``torch.func`` differentiate these to any order. The units' bits are data:
-almost everywhere a small change of x or of a weight changes none of them.
+Autograd, forward mode and ``torch.func`` differentiate these to any order. The units' bits are
+data: almost everywhere a small change of x or of a weight changes none of them.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def backward(
     weights_needed: bool,
     batch_axes: int = 0,
 ) -> list[Tensor]:
-    """As `kernels.backward`; gradients of weights are summed over all but the first `batch_axes`."""
+    """As `kernels.backward`; sums for weights leave the first `batch_axes` axes as they are."""
     grad, grad_weights = grad_output, []
     for index in reversed(range(len(weights))):
         if index < len(masks):

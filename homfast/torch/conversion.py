@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
 from homfast import _arrays
-from homfast.torch.modules import _ACTIVATIONS, FusedSequential, LinearReLU, ReLUNetwork, parts
+from homfast.torch.modules import FusedSequential, LinearReLU, ReLUNetwork
+from homfast.torch.plan import ACTIVATIONS, is_plain_linear, parts, slope_of
 
 _BIAS = (
     "has a bias, and with one no map is positively homogeneous: train with bias=False, or turn the "
@@ -44,9 +46,9 @@ def replace(model: nn.Module, *, precision: str = "highest") -> Replacement:
     """Run the bias-free layers of `model` with homfast from now on, in place.
 
     Each ``nn.Sequential`` in the model, or the model itself, that has a run ``Linear(bias=False),
-    ReLU, ...`` becomes a `FusedSequential`, or a `ReLUNetwork` if the run is all there is. Children,
-    names, hooks of the container and the very same Parameter objects stay, so that state dicts and
-    optimizers go on as they are.
+    ReLU, ...`` becomes a `FusedSequential`, or a `ReLUNetwork` if the run is all there is.
+    Children, names, hooks of the container and the very same Parameter objects stay, so that state
+    dicts and optimizers go on as they are.
 
     Parameters
     ----------
@@ -80,17 +82,17 @@ def replace(model: nn.Module, *, precision: str = "highest") -> Replacement:
         if type(module) is not nn.Sequential:
             continue
         found = parts(module)
-        runs = [part for part in found if part[2] is not None]
+        runs = [part for part in found if part.slope is not None]
         if not runs:
             continue
-        whole = len(found) == 1 and type(runs[0][0][-1]) is nn.Linear
-        module.__class__ = ReLUNetwork if whole else FusedSequential
-        module.precision = precision
-        taken.update(child for part in runs for child in part[0])
-        ours = ", ".join(str(_widths(weights)) for _, weights, _ in runs)
+        whole = len(found) == 1 and not runs[0].last_relu
+        _become(module, ReLUNetwork if whole else FusedSequential, precision)
+        taken.update(child for part in runs for child in part.children)
+        ours = ", ".join(str(_widths(part.weights() or [])) for part in runs)
         what = f"{type(module).__name__} of widths {ours}"
         if not whole:
-            what += f", {sum(len(part[0]) for part in runs)} of {len(module)} children in its ops"
+            fused = sum(len(part.children) for part in runs)
+            what += f", {fused} of {len(module)} children in its ops"
         report.replaced[name] = what
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and module not in taken:
@@ -130,9 +132,9 @@ def from_sequential(model: nn.Sequential, *, precision: str = "highest") -> ReLU
             f"model: got {type(model).__name__}, wanted a torch.nn.Sequential; replace(model) "
             "looks for them inside of other modules"
         )
-    names = list(model._modules)
-    for index, child in enumerate(model):
-        wanted = (nn.Linear,) if index % 2 == 0 else _ACTIVATIONS
+    names, children = list(model._modules), list(model)
+    for index, child in enumerate(children):
+        wanted = (nn.Linear,) if index % 2 == 0 else ACTIVATIONS
         problem = f"is a {type(child).__name__}, wanted {wanted[0].__name__}"
         if type(child) in wanted:
             problem = _why_not(child) if type(child) is nn.Linear else ""
@@ -147,13 +149,18 @@ def from_sequential(model: nn.Sequential, *, precision: str = "highest") -> ReLU
             f"{type(model[-1]).__name__ if len(model) else 'missing'}, wanted Linear, ReLU, ..., "
             "Linear; homfast.torch.replace(model) takes networks that end in a ReLU"
         )
-    slopes = {float(getattr(child, "negative_slope", 0.0)) for child in model[1::2]}
+    slopes = {slope_of(child) for child in children[1::2]}
     if len(slopes) > 1:
         raise ValueError(f"model: got negative slopes {sorted(slopes)}, wanted one")
-    copied = copy.deepcopy(model)
-    copied.__class__ = ReLUNetwork
-    copied.precision = precision
+    copied: Any = copy.deepcopy(model)
+    _become(copied, ReLUNetwork, precision)
     return copied
+
+
+def _become(module: Any, kind: type[FusedSequential], precision: str) -> None:
+    """What stands for `module` elsewhere, in a parent or in a training loop, is `kind` too."""
+    module.__class__ = kind
+    module.precision = precision
 
 
 def _check_module(model: object) -> None:
@@ -169,7 +176,7 @@ def _why_not(module: nn.Module) -> str:
         return f"is a {type(module).__name__}, which may compute something else"
     if module._parameters.get("bias") is not None:
         return _BIAS
-    if not parts([module])[0][1]:
+    if not is_plain_linear(module):
         return "has hooks or a weight that is made in each call, which one op would not see"
     return (
         "no ReLU follows it, or precedes it in a run, in an nn.Sequential: alone it would gain "

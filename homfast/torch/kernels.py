@@ -17,6 +17,7 @@ from homfast import _arrays, _backends, layers
 from homfast.torch import checks
 
 Tensor = torch.Tensor
+PLAIN_DTYPES = (torch.float32, torch.float64)  # bfloat16 is widened first
 # From so many rows on a layer's products read packed weights, whoever calls: see homfast.linear.
 _PACKED_ROWS = 16
 
@@ -63,14 +64,14 @@ def keep(
     checks.check_network(x, weights)
     rows = _rows(x)
     count, widths = rows.shape[0], [w.shape[0] for w in weights]
-    masks = [np.empty((count, (width + 7) // 8), np.uint8) for width in widths[:-1]]
-    hidden = [np.empty((count, width), rows.dtype) for width in widths[:-1]]
+    bits = [np.empty((count, (width + 7) // 8), np.uint8) for width in widths[:-1]]
+    kept = [np.empty((count, width), rows.dtype) for width in widths[:-1]]
     out = np.empty((count, widths[-1]), rows.dtype)
-    _packed(rows, weights, slope, precision).forward(rows, masks, hidden, out)
+    _packed(rows, weights, slope, precision).forward(rows, bits, kept, out)
     return (
         _tensor(out, x, widths[-1]),
-        [_tensor(h, x, width) for h, width in zip(hidden, widths[:-1], strict=True)],
-        [_tensor(m, x, m.shape[1]) for m in masks],
+        [_tensor(h, x, width) for h, width in zip(kept, widths[:-1], strict=True)],
+        [_tensor(m, x, m.shape[1]) for m in bits],
     )
 
 

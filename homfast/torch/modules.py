@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,7 @@ from torch import nn
 
 from homfast import _arrays, network
 from homfast.torch import ops
-
-_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
+from homfast.torch.plan import Part, Plan, parts
 
 
 class LinearReLU(nn.Linear):
@@ -66,14 +65,25 @@ class FusedSequential(nn.Sequential):
 
     def forward(self, x: Any) -> Any:
         """The children, one after the other."""
-        for children, weights, slope in parts(self._modules.values()):
-            if slope is None:
-                for child in children:
+        for part in self._parts():
+            weights = part.weights()
+            if weights is None:
+                for child in part.children:
                     x = child(x)
             else:
-                last_relu = len(children) == 2 * len(weights)
-                x = ops._network(x, weights, slope, last_relu, self.precision)
+                x = part(x, weights, self.precision)
         return x
+
+    def _parts(self) -> list[Part]:
+        if torch.compiler.is_dynamo_compiling():
+            return parts(self)
+        plan = self.__dict__.get("_plan")
+        if plan is None or not plan.holds(self._modules.values()):
+            plan = self.__dict__["_plan"] = Plan(self._modules.values())
+        return plan.parts
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_plan"}
 
     def __getitem__(self, index: Any) -> nn.Module:
         if isinstance(index, slice):
@@ -141,63 +151,6 @@ class ReLUNetwork(FusedSequential):
         """Input width, hidden widths, output width."""
         weights = self.weights
         return (weights[0].shape[1], *(w.shape[0] for w in weights))
-
-
-Part = tuple[list[nn.Module], list[torch.Tensor], float | None]
-
-
-def parts(children: Iterable[nn.Module]) -> list[Part]:
-    """`children` in consecutive parts, each with the weights and the slope of one op.
-
-    Without a slope a part has no ReLU, and its children run as they are: to a linear layer alone an
-    op of ours would bring nothing.
-    """
-    found: list[Part] = []
-    run: list[nn.Module] = []
-    weights: list[torch.Tensor] = []
-    slope: float | None = None
-    for child in children:
-        kind = type(child)
-        weight = _plain_weight(child) if kind is nn.Linear else None
-        open_layer = len(run) < 2 * len(weights)
-        if weight is not None and not open_layer:
-            run.append(child)
-            weights.append(weight)
-            continue
-        if open_layer and kind in _ACTIVATIONS and not _has_hooks(child):
-            own = float(getattr(child, "negative_slope", 0.0))
-            if slope is None or own == slope:
-                run.append(child)
-                slope = own
-                continue
-        if run:
-            found.append((run, weights, slope))
-        run, weights, slope = [child], [], None
-        if weight is not None:
-            weights.append(weight)
-        else:
-            found.append((run, weights, slope))
-            run = []
-    if run:
-        found.append((run, weights, slope))
-    return found
-
-
-def _plain_weight(child: nn.Module) -> torch.Tensor | None:
-    """The weight of a linear layer that has nothing but it; None for others."""
-    parameters = child._parameters
-    if parameters.get("bias") is not None or "bias" not in parameters or _has_hooks(child):
-        return None
-    return parameters.get("weight")
-
-
-def _has_hooks(child: nn.Module) -> bool:
-    return bool(
-        child._forward_hooks
-        or child._forward_pre_hooks
-        or child._backward_hooks
-        or child._backward_pre_hooks
-    )
 
 
 def _slope_text(slope: float) -> str:

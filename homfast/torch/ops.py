@@ -130,9 +130,7 @@ def _fake_keep(x, weights, slope, last_relu, precision):
     dtype = torch.float32 if x.dtype is torch.bfloat16 else x.dtype
     hidden = [x.new_empty((*x.shape[:-1], w.shape[0]), dtype=dtype) for w in weights[:-1]]
     units = weights if last_relu else weights[:-1]
-    masks = [
-        x.new_empty((*x.shape[:-1], (w.shape[0] + 7) // 8), dtype=torch.uint8) for w in units
-    ]
+    masks = [x.new_empty((*x.shape[:-1], (w.shape[0] + 7) // 8), dtype=torch.uint8) for w in units]
     return y, hidden, masks
 
 
@@ -147,12 +145,13 @@ def _fake_tangent(v, weights, masks, slope, precision):
     return v.new_empty((*v.shape[:-1], weights[-1].shape[0]))
 
 
-for _name, _fake in {
+_FAKES: dict[str, Callable[..., Any]] = {
     "relu_network": _fake_network,
     "relu_network_keep": _fake_keep,
     "relu_network_backward": _fake_backward,
     "relu_network_tangent": _fake_tangent,
-}.items():
+}
+for _name, _fake in _FAKES.items():
     torch.library.register_fake(f"homfast::{_name}", _fake, lib=_LIBRARY)
 
 
@@ -160,7 +159,7 @@ for _name, _fake in {
 
 _AFTER_AUTOGRAD = torch._C._after_autograd_keyset
 _CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
-# Nothing else looks at the call: no mode, no transform, no subclass. Then the dispatcher is left out.
+# No mode, transform or subclass looks at the call: then the dispatcher is left out.
 _PLAIN = frozenset(
     keys.raw_repr() for keys in (_CPU, _CPU.add(torch._C.DispatchKey.ADInplaceOrView))
 )
@@ -197,7 +196,8 @@ class _Network(torch.autograd.Function):
     def _saved(ctx):
         count, slope, precision = ctx.options
         x, *saved = ctx.saved_tensors
-        return x, saved[:count], saved[count : 2 * count - 1], saved[2 * count - 1 :], slope, precision
+        weights, kept = saved[:count], saved[count:]
+        return x, weights, kept[: count - 1], kept[count - 1 :], slope, precision
 
     @staticmethod
     def backward(ctx, grad_output):
@@ -276,23 +276,25 @@ def _autograd_tangent(keyset, v, weights, masks, slope, precision):
     return _below(_tangent, kernels.tangent, keys, v, weights, masks, slope, precision)
 
 
-for _name, _rule in {
+_AUTOGRAD: dict[str, Callable[..., Any]] = {
     "relu_network": _autograd_network,
     "relu_network_keep": _autograd_keep,
     "relu_network_backward": _autograd_backward,
     "relu_network_tangent": _autograd_tangent,
-}.items():
+}
+for _name, _rule in _AUTOGRAD.items():
     _LIBRARY.impl(_name, _rule, "Autograd", with_keyset=True)
 
 
 # Batches of calls, and autocast -------------------------------------------------------------------
 
-for _name, _rule in {
+_BATCHING: dict[str, Callable[..., Any]] = {
     "relu_network": batching.network,
     "relu_network_keep": batching.keep,
     "relu_network_backward": batching.backward,
     "relu_network_tangent": batching.tangent,
-}.items():
+}
+for _name, _rule in _BATCHING.items():
     torch.library.register_vmap(f"homfast::{_name}", _rule, lib=_LIBRARY)
 
 
