@@ -79,15 +79,15 @@ def replace(model: nn.Module, *, precision: str = "highest") -> Replacement:
     report = Replacement(model)
     taken: set[nn.Module] = set()
     for name, module in model.named_modules():
-        if type(module) is not nn.Sequential:
+        if type(module) is not nn.Sequential and not isinstance(module, FusedSequential):
             continue
         found = parts(module)
         runs = [part for part in found if part.slope is not None]
-        if not runs:
+        taken.update(child for part in runs for child in part.children)
+        if not runs or isinstance(module, FusedSequential):
             continue
         whole = len(found) == 1 and not runs[0].last_relu
         _become(module, ReLUNetwork if whole else FusedSequential, precision)
-        taken.update(child for part in runs for child in part.children)
         ours = ", ".join(str(_widths(part.weights() or [])) for part in runs)
         what = f"{type(module).__name__} of widths {ours}"
         if not whole:

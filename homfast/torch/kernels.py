@@ -34,10 +34,11 @@ def forward(
     if _is_short(x):
         try:
             return torch.from_numpy(_forward_by_layer(x, weights, slope, last_relu, precision))
-        except (TypeError, ValueError, RuntimeError):
+        except (IndexError, RuntimeError, TypeError, ValueError):
             checks.check_network(x, weights)  # which names the weight
             raise
     checks.check_network(x, weights)
+    _arrays.check_precision(precision)
     if last_relu:
         return torch.from_numpy(_forward_by_layer(x, weights, slope, last_relu, precision))
     rows = _rows(x)
@@ -58,10 +59,11 @@ def keep(
     if _is_short(x) or last_relu:
         try:
             return _keep_by_layer(x, weights, slope, last_relu, precision)
-        except (TypeError, ValueError, RuntimeError):
+        except (IndexError, RuntimeError, TypeError, ValueError):
             checks.check_network(x, weights)
             raise
     checks.check_network(x, weights)
+    _arrays.check_precision(precision)
     rows = _rows(x)
     count, widths = rows.shape[0], [w.shape[0] for w in weights]
     bits = [np.empty((count, (width + 7) // 8), np.uint8) for width in widths[:-1]]

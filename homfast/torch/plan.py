@@ -58,7 +58,7 @@ class Part:
 
     def __call__(self, x: Any, weights: list[Tensor], precision: str) -> Any:
         """The op at x."""
-        if precision == "highest" and _is_plain(x, weights):
+        if not _traces() and precision == "highest" and _is_plain(x, weights):
             y = self._short_way(x, weights)
             if y is not None:
                 return y
@@ -162,6 +162,7 @@ _CUSTOMARY = torch._C.DispatchKeySet(torch._C.DispatchKey.BackendSelect)
 _PLAIN = frozenset(
     keys.raw_repr() for keys in (_CUSTOMARY.add(torch._C.DispatchKey.ADInplaceOrView), _CUSTOMARY)
 )
+_traces = torch.compiler.is_dynamo_compiling
 _included = torch._C._dispatch_tls_local_include_set
 _autocasts = torch.is_autocast_enabled
 _function_modes = torch._C._len_torch_function_stack
