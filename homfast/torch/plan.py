@@ -65,7 +65,7 @@ class Part:
         return ops._network(x, weights, self.slope, self.last_relu, precision)
 
     def _short_way(self, x: Tensor, weights: list[Tensor]) -> Tensor | None:
-        """As `kernels.forward` of few rows; None for what has to be looked at."""
+        """As `kernels.forward`, a layer at a time; None for what has to be looked at."""
         if not x.is_cpu or x.layout is not torch.strided or x.is_neg():
             return None
         values = x.detach().numpy() if x.requires_grad else x.numpy()
@@ -156,6 +156,8 @@ def _view(weight: Tensor) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+# Up to so many rows what the dispatcher costs is more than a pass through all layers at once saves.
+_FEW_ROWS = 64
 _CUSTOMARY = torch._C.DispatchKeySet(torch._C.DispatchKey.BackendSelect)
 # What the dispatcher looks at beside a tensor's own keys where no mode and no transform is on; the
 # second within inference mode.
@@ -172,7 +174,10 @@ _Parameter = nn.Parameter
 
 def _is_plain(x: Any, weights: list[Tensor]) -> bool:
     """Whether a call is of few rows, without a derivative, and nobody looks at it but us."""
-    if type(x) is not Tensor or x.dtype not in kernels.PLAIN_DTYPES or not kernels._is_short(x):
+    if type(x) is not Tensor or x.dtype not in kernels.PLAIN_DTYPES:
+        return False
+    shape = x.shape
+    if not shape or x.numel() > _FEW_ROWS * shape[-1]:
         return False
     for weight in weights:
         if type(weight) is not _Parameter:
