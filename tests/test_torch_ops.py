@@ -355,3 +355,14 @@ def test_special_values():
         y = linear_relu(x, weight)
         (grad,) = torch.autograd.grad(y, x, inf, create_graph=True)
         assert torch.isinf(grad).item() is masked[0], "in derivatives of derivatives too"
+
+
+@pytest.mark.parametrize("family", ["Gaussian", "Hadamard", "Circulant"])
+def test_operators_differentiate_both_ways(family):
+    module = getattr(homfast.measure, family)(4, 6, seed=1, dtype="float64").to_torch()
+    x, y = rows(3, 6).requires_grad_(), rows(3, 4).requires_grad_()
+    for product, argument in ((module, x), (module.adjoint, y)):
+        assert torch.autograd.gradcheck(product, argument, check_forward_ad=True)
+        assert torch.autograd.gradgradcheck(product, argument)
+    net = from_sequential(model(widths=(4, 7, 6)))
+    assert torch.autograd.gradcheck(lambda x: net(module(x)), x)
