@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from homfast.torch import composed
 
-Tensor = torch.Tensor
+Tensor: TypeAlias = torch.Tensor
 ops = torch.ops.homfast
 
 

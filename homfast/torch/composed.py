@@ -6,10 +6,12 @@ data: almost everywhere a small change of x or of a weight changes none of them.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch.nn.functional import linear, pad
 
-Tensor = torch.Tensor
+Tensor: TypeAlias = torch.Tensor
 
 
 def pack(active: Tensor) -> Tensor:

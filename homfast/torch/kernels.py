@@ -8,7 +8,7 @@ call, and runs as one. Arguments have been checked (`homfast.torch.checks`).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ import torch
 from homfast import _arrays, _backends, layers
 from homfast.torch import checks
 
-Tensor = torch.Tensor
+Tensor: TypeAlias = torch.Tensor
 PLAIN_DTYPES = (torch.float32, torch.float64)  # bfloat16 is widened first
 # From so many rows on a layer's products read packed weights, whoever calls: see homfast.linear.
 _PACKED_ROWS = 16

@@ -9,7 +9,7 @@ overhead a call.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch._functorch.utils import enable_single_level_autograd_function
@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from homfast import _arrays
 from homfast.torch import batching, checks, composed, kernels
 
-Tensor = torch.Tensor
+Tensor: TypeAlias = torch.Tensor
 
 _LIBRARY = torch.library.Library("homfast", "DEF")
 _OPTIONS = "float negative_slope, bool last_relu, str precision"

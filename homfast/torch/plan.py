@@ -9,7 +9,7 @@ slopes. Of a weight it keeps a view of its memory, never the values.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from homfast import _backends
 from homfast.torch import kernels, ops
 
-Tensor = torch.Tensor
+Tensor: TypeAlias = torch.Tensor
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
