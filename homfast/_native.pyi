@@ -25,6 +25,15 @@ class PackedNetwork:
     ) -> None: ...
     def forward_masked(self, v: Array, masks: Sequence[Array], out: Array) -> None: ...
     def adjoint(self, u: Array, masks: Sequence[Array], out: Array) -> None: ...
+    def backward(
+        self,
+        x: Array,
+        masks: Sequence[Array],
+        hidden: Sequence[Array],
+        grad_output: Array,
+        grad_input: Array | None,
+        grad_weights: Sequence[Array],
+    ) -> None: ...
 
 class NetworkTrace:
     """What a forward pass kept."""

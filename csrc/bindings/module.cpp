@@ -1,5 +1,6 @@
 // The extension homfast._native: view, check, release the GIL, call.
 
+#include "bindings/kept_backward.h"
 #include "bindings/operators.h"
 #include "bindings/plain_calls.h"
 #include "bindings/training_handle.h"
@@ -239,7 +240,10 @@ PYBIND11_MODULE(_native, m) {
       .def("forward_masked", &NetworkHandle::forward_masked, py::arg("v").noconvert(),
            py::arg("masks").noconvert(), py::arg("out").noconvert())
       .def("adjoint", &NetworkHandle::adjoint, py::arg("u").noconvert(),
-           py::arg("masks").noconvert(), py::arg("out").noconvert());
+           py::arg("masks").noconvert(), py::arg("out").noconvert())
+      .def("backward", &backward, py::arg("x").noconvert(), py::arg("masks").noconvert(),
+           py::arg("hidden").noconvert(), py::arg("grad_output").noconvert(),
+           py::arg("grad_input").noconvert(), py::arg("grad_weights").noconvert());
   py::class_<TraceHandle>(m, "NetworkTrace")
       .def("pull_back", &TraceHandle::pull_back, py::arg("grad_output"), py::arg("input_needed"));
   py::class_<TrainingHandle>(m, "NetworkTraining")

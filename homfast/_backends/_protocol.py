@@ -65,6 +65,17 @@ class Network(Protocol):
     def adjoint(self, u: Array, masks: list[Mask], out: Array) -> None:
         """out = J^T u with the masks frozen."""
 
+    def backward(
+        self,
+        x: Array,
+        masks: list[Mask],
+        hidden: list[Array],
+        grad_output: Array,
+        grad_input: Array | None,
+        grad_weights: list[Array],
+    ) -> None:
+        """Gradients from what `forward` wrote at x; None and an empty list are not computed."""
+
 
 class SparseSign(Protocol):
     """A sparse matrix A of entries +1 and -1."""

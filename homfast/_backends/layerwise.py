@@ -50,6 +50,19 @@ class LayerwiseNetwork:
             self.ops.grad_input(u, layer, masks[index], self.slope, target)
             u = target
 
+    def backward(self, x, masks, hidden, grad_output, grad_input, grad_weights):
+        masks, inputs, grad = [*masks, None], [x, *hidden], grad_output
+        for index in reversed(range(len(self.layers))):
+            layer, mask = self.layers[index], masks[index]
+            if grad_weights:
+                self.ops.grad_weight(grad, inputs[index], mask, self.slope, grad_weights[index])
+            if index == 0 and grad_input is None:
+                return
+            shape = x.shape[0], layer.shape[1]
+            below = grad_input if index == 0 else self.xp.empty(shape, x.dtype)
+            self.ops.grad_input(grad, layer, mask, self.slope, below)
+            grad = below
+
 
 def _array(layer):
     """The weight itself, of a layer that is packed or not."""
@@ -106,24 +119,17 @@ class LayerwiseTrace:
     def __init__(self, network, inputs, masks):
         self._network = network
         self._inputs = inputs
-        self._masks = [*masks, None]
+        self._masks = masks
 
     def pull_back(self, grad_output, input_needed):
-        ops, layers, slope = self._network.ops, self._network.layers, self._network.slope
-        xp = self._network.xp
+        layers, xp = self._network.layers, self._network.xp
         shape = (self._inputs[0].shape[0], layers[-1].shape[0])
         if type(grad_output) is not xp.ndarray or grad_output.shape != shape:
             return None
         if grad_output.dtype != layers[0].dtype or not grad_output.flags.c_contiguous:
             return None
-        grad = grad_output
+        grad_input = xp.empty_like(self._inputs[0]) if input_needed else None
         grad_weights = [xp.empty(layer.shape, layer.dtype) for layer in layers]
-        for index in reversed(range(len(layers))):
-            mask = self._masks[index]
-            ops.grad_weight(grad, self._inputs[index], mask, slope, grad_weights[index])
-            if index == 0 and not input_needed:
-                return None, grad_weights
-            below = xp.empty((grad.shape[0], layers[index].shape[1]), grad.dtype)
-            ops.grad_input(grad, layers[index], mask, slope, below)
-            grad = below
-        return grad, grad_weights
+        x, *hidden = self._inputs
+        self._network.backward(x, self._masks, hidden, grad_output, grad_input, grad_weights)
+        return grad_input, grad_weights

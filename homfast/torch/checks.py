@@ -1,0 +1,69 @@
+"""What users can get wrong about tensors, named: argument, what came, what was wanted, the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from homfast import _backends
+
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+_DEVICE_BACKENDS = ("cuda", "cupy")
+
+
+def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
+    """ValueError or TypeError unless `weights` chain and `x` can enter them."""
+    if not weights:
+        raise ValueError("weights: got an empty list, wanted at least one matrix")
+    for index, weight in enumerate(weights):
+        name = f"weights[{index}]"
+        if weight.dim() != 2:
+            raise ValueError(
+                f"{name}: got shape {tuple(weight.shape)}, wanted (out_features, in_features)"
+            )
+        if weight.device != x.device:
+            raise TypeError(
+                f"{name}: is on {weight.device} and x on {x.device}; move one of them, for "
+                f"instance model.to({str(x.device)!r}), homfast never does"
+            )
+        if weight.dtype != x.dtype:
+            raise TypeError(
+                f"{name}: got {weight.dtype} beside x of {x.dtype}, wanted one dtype; cast one of "
+                f"them, for instance x.to({weight.dtype})"
+            )
+    if x.dtype not in _DTYPES:
+        raise TypeError(
+            f"x: got {x.dtype}, wanted torch.float32, torch.float64 or torch.bfloat16; "
+            "pass x.float() if that loses nothing you need"
+        )
+    if x.dim() == 0 or x.shape[-1] != weights[0].shape[1]:
+        raise ValueError(
+            f"x: got shape {tuple(x.shape)}, wanted (..., {weights[0].shape[1]}) to match "
+            f"weights[0] of shape {tuple(weights[0].shape)}"
+        )
+    for index in range(1, len(weights)):
+        if weights[index].shape[1] != weights[index - 1].shape[0]:
+            raise ValueError(
+                f"weights[{index}]: got shape {tuple(weights[index].shape)}, wanted "
+                f"(out_features, {weights[index - 1].shape[0]}) to take the output of "
+                f"weights[{index - 1}] of shape {tuple(weights[index - 1].shape)}"
+            )
+
+
+def check_device(x: torch.Tensor) -> None:
+    """TypeError for a tensor that no backend here takes."""
+    if x.is_cpu and x.layout is torch.strided:
+        return
+    if x.layout is not torch.strided:
+        raise TypeError(f"x: got a tensor of layout {x.layout}, wanted strided; pass x.to_dense()")
+    reasons = {
+        name: _backends.load(name).why_unavailable()
+        for name in _DEVICE_BACKENDS
+        if name in _backends.NAMES
+    }
+    told = "; ".join(f"{name}: {why}" for name, why in reasons.items()) or "this homfast has none"
+    raise TypeError(
+        f"x: got a tensor on {x.device}, for which no backend is here ({told}); install homfast "
+        "with CUDA or CuPy where its device is a GPU, or pass x.cpu(), homfast never moves it"
+    )

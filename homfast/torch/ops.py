@@ -1,0 +1,333 @@
+"""The ops in PyTorch's registry, and what they are to autograd, compilers, vmap and autocast.
+
+``homfast::relu_network`` is the op that users' graphs show; a layer is a network of one weight. The
+three others are passes of it: with what a backward pass needs kept, backward, and along a tangent.
+They are registered with ``torch.library.Library`` rather than ``custom_op``, at a third of the
+overhead a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+
+from homfast import _arrays
+from homfast.torch import batching, checks, composed, kernels
+
+Tensor: TypeAlias = torch.Tensor
+
+_LIBRARY = torch.library.Library("homfast", "DEF")
+_OPTIONS = "float negative_slope, bool last_relu, str precision"
+_SCHEMAS = {
+    "relu_network": f"(Tensor x, Tensor[] weights, {_OPTIONS}) -> Tensor",
+    "relu_network_keep": f"(Tensor x, Tensor[] weights, {_OPTIONS})"
+    " -> (Tensor, Tensor[], Tensor[])",
+    "relu_network_backward": "(Tensor grad_output, Tensor x, Tensor[] weights, Tensor[] hidden,"
+    " Tensor[] masks, float negative_slope, str precision, bool input_needed, bool weights_needed)"
+    " -> Tensor[]",
+    "relu_network_tangent": "(Tensor v, Tensor[] weights, Tensor[] masks, float negative_slope,"
+    " str precision) -> Tensor",
+}
+for _name, _schema in _SCHEMAS.items():
+    _LIBRARY.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag,))
+
+_network = torch.ops.homfast.relu_network.default
+_keep = torch.ops.homfast.relu_network_keep.default
+_backward = torch.ops.homfast.relu_network_backward.default
+_tangent = torch.ops.homfast.relu_network_tangent.default
+
+
+def linear_relu(
+    x: Tensor, weight: Tensor, negative_slope: float = 0.0, *, precision: str = "highest"
+) -> Tensor:
+    """``relu(x @ weight.T)``, differentiable.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., in_features), float32, float64 or bfloat16
+    weight : Tensor, shape (out_features, in_features), dtype and device of `x`
+    negative_slope : float
+        Slope for pre-activations <= 0; 0 is ReLU, others are leaky ReLU.
+    precision : {"highest", "high", "medium"}
+        Accuracy of float32 products, as in `homfast.linear`.
+
+    Returns
+    -------
+    Tensor, shape (..., out_features)
+
+    Raises
+    ------
+    TypeError
+        Mixed or unsupported dtypes or devices.
+    ValueError
+        Shapes that do not match.
+    """
+    return _network(x, [weight], negative_slope, True, precision)
+
+
+def relu_network(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    negative_slope: float = 0.0,
+    *,
+    precision: str = "highest",
+) -> Tensor:
+    """A bias-free ReLU network ``W_L relu(... relu(W_1 x))`` at the rows of `x`, differentiable.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., in_features), float32, float64 or bfloat16
+    weights : sequence of Tensor, each (out_features, in_features), dtype and device of `x`
+        They are read anew in every call.
+    negative_slope, precision
+        As in `linear_relu`.
+
+    Returns
+    -------
+    Tensor, shape (..., out_features)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `linear_relu`; the message names the weight.
+    """
+    return _network(x, list(weights), negative_slope, False, precision)
+
+
+# What computes ------------------------------------------------------------------------------------
+
+
+_COMPUTE: dict[str, Callable[..., Any]] = {
+    "relu_network": kernels.forward,
+    "relu_network_keep": kernels.keep,
+    "relu_network_backward": kernels.backward,
+    "relu_network_tangent": kernels.tangent,
+}
+for _name, _kernel in _COMPUTE.items():
+    _LIBRARY.impl(_name, _kernel, "CompositeExplicitAutograd")
+
+
+# What compilers see -------------------------------------------------------------------------------
+
+
+def _fake_network(x, weights, slope, last_relu, precision):
+    checks.check_network(x, weights)
+    _arrays.check_precision(precision)
+    return x.new_empty((*x.shape[:-1], weights[-1].shape[0]))
+
+
+def _fake_keep(x, weights, slope, last_relu, precision):
+    y = _fake_network(x, weights, slope, last_relu, precision)
+    dtype = torch.float32 if x.dtype is torch.bfloat16 else x.dtype
+    hidden = [x.new_empty((*x.shape[:-1], w.shape[0]), dtype=dtype) for w in weights[:-1]]
+    units = weights if last_relu else weights[:-1]
+    masks = [x.new_empty((*x.shape[:-1], (w.shape[0] + 7) // 8), dtype=torch.uint8) for w in units]
+    return y, hidden, masks
+
+
+def _fake_backward(
+    grad_output, x, weights, hidden, masks, slope, precision, input_needed, weights_needed
+):
+    results = [x.new_empty(x.shape)] if input_needed else []
+    return results + ([w.new_empty(w.shape) for w in weights] if weights_needed else [])
+
+
+def _fake_tangent(v, weights, masks, slope, precision):
+    return v.new_empty((*v.shape[:-1], weights[-1].shape[0]))
+
+
+_FAKES: dict[str, Callable[..., Any]] = {
+    "relu_network": _fake_network,
+    "relu_network_keep": _fake_keep,
+    "relu_network_backward": _fake_backward,
+    "relu_network_tangent": _fake_tangent,
+}
+for _name, _fake in _FAKES.items():
+    torch.library.register_fake(f"homfast::{_name}", _fake, lib=_LIBRARY)
+
+
+# Derivatives --------------------------------------------------------------------------------------
+
+_AFTER_AUTOGRAD = torch._C._after_autograd_keyset
+_CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+# No mode, transform or subclass looks at the call: then the dispatcher is left out.
+_PLAIN = frozenset(
+    keys.raw_repr() for keys in (_CPU, _CPU.add(torch._C.DispatchKey.ADInplaceOrView))
+)
+
+
+def _below(op: Any, compute: Callable[..., Any], keys: Any, *arguments: Any) -> Any:
+    """The op without autograd, of arguments whose keys below autograd are `keys`."""
+    if keys.raw_repr() in _PLAIN:
+        return compute(*arguments)
+    with torch._C._AutoDispatchBelowAutograd():
+        if not torch._C._are_functorch_transforms_active():
+            return op.redispatch(keys, *arguments)
+        # A Function switches derivatives off around its forward. The levels of torch.func that the
+        # dispatcher goes on to switch them off themselves where they have none.
+        with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+            return op.redispatch(keys, *arguments)
+
+
+class _Network(torch.autograd.Function):
+    """``relu_network``: gradients and tangents are one native call each."""
+
+    @staticmethod
+    def forward(ctx, keys, slope, last_relu, precision, x, *weights):
+        y, hidden, masks = _below(
+            _keep, kernels.keep, keys, x, list(weights), slope, last_relu, precision
+        )
+        ctx.options = (len(weights), slope, precision)
+        ctx.save_for_backward(x, *weights, *hidden, *masks)
+        if forward_ad._current_level >= 0:
+            ctx.save_for_forward(x, *weights, *hidden, *masks)
+        return y
+
+    @staticmethod
+    def _saved(ctx):
+        count, slope, precision = ctx.options
+        x, *saved = ctx.saved_tensors
+        weights, kept = saved[:count], saved[count:]
+        return x, weights, kept[: count - 1], kept[count - 1 :], slope, precision
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        x, weights, hidden, masks, slope, precision = _Network._saved(ctx)
+        _, _, _, _, input_needed, *weight_needed = ctx.needs_input_grad
+        grads = _backward(
+            grad_output, x, weights, hidden, masks, slope, precision, input_needed,
+            any(weight_needed),
+        )  # fmt: skip
+        grad_input = grads[0] if input_needed else None
+        grad_weights = grads[1 if input_needed else 0 :] or [None] * len(weights)
+        wanted = (g if n else None for g, n in zip(grad_weights, weight_needed, strict=True))
+        return None, None, None, None, grad_input, *wanted
+
+    @staticmethod
+    def jvp(ctx, _keys, _slope, _last_relu, _precision, v, *_no_changes):
+        _, weights, _, masks, slope, precision = _Network._saved(ctx)
+        return _tangent(v, weights, masks, slope, precision)
+
+
+def _apply(*arguments: Any) -> Any:
+    if not torch._C._are_functorch_transforms_active():
+        return _Network.apply(*arguments)
+    # A transform has dispatched the op to one of its levels already: the graph is of that level.
+    with enable_single_level_autograd_function():
+        return super(torch.autograd.Function, _Network).apply(*arguments)
+
+
+def _has_tangent(tensors: Iterable[Tensor]) -> bool:
+    return forward_ad._current_level >= 0 and any(
+        forward_ad.unpack_dual(t).tangent is not None for t in tensors
+    )
+
+
+def _differentiable(*tensors: Tensor) -> bool:
+    """Whether somebody asks for a derivative with respect to one of them."""
+    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return wanted or _has_tangent(tensors)
+
+
+def _autograd_network(keyset, x, weights, slope, last_relu, precision):
+    if _has_tangent(weights):
+        return composed.keep(x, weights, slope, last_relu)[0]
+    keys = keyset & _AFTER_AUTOGRAD
+    if _differentiable(x, *weights):
+        return _apply(keys, slope, last_relu, precision, x, *weights)
+    return _below(_network, kernels.forward, keys, x, weights, slope, last_relu, precision)
+
+
+def _autograd_keep(keyset, x, weights, slope, last_relu, precision):
+    if _differentiable(x, *weights):
+        return composed.keep(x, weights, slope, last_relu)
+    keys = keyset & _AFTER_AUTOGRAD
+    return _below(_keep, kernels.keep, keys, x, weights, slope, last_relu, precision)
+
+
+def _autograd_backward(
+    keyset, grad_output, x, weights, hidden, masks, slope, precision, input_needed, weights_needed
+):
+    if _differentiable(grad_output, x, *weights):
+        # Of the hidden outputs only values were kept: they are made again from x and the weights.
+        inputs = [x, *composed.frozen(x, weights[:-1], masks, slope)] if weights_needed else [x]
+        return composed.backward(
+            grad_output, weights, inputs, masks, slope, input_needed, weights_needed
+        )
+    return _below(
+        _backward, kernels.backward, keyset & _AFTER_AUTOGRAD, grad_output, x, weights, hidden,
+        masks, slope, precision, input_needed, weights_needed,
+    )  # fmt: skip
+
+
+def _autograd_tangent(keyset, v, weights, masks, slope, precision):
+    if _differentiable(v, *weights):
+        return composed.tangent(v, weights, masks, slope)
+    keys = keyset & _AFTER_AUTOGRAD
+    return _below(_tangent, kernels.tangent, keys, v, weights, masks, slope, precision)
+
+
+_AUTOGRAD: dict[str, Callable[..., Any]] = {
+    "relu_network": _autograd_network,
+    "relu_network_keep": _autograd_keep,
+    "relu_network_backward": _autograd_backward,
+    "relu_network_tangent": _autograd_tangent,
+}
+for _name, _rule in _AUTOGRAD.items():
+    _LIBRARY.impl(_name, _rule, "Autograd", with_keyset=True)
+
+
+# Batches of calls, and autocast -------------------------------------------------------------------
+
+_BATCHING: dict[str, Callable[..., Any]] = {
+    "relu_network": batching.network,
+    "relu_network_keep": batching.keep,
+    "relu_network_backward": batching.backward,
+    "relu_network_tangent": batching.tangent,
+}
+for _name, _rule in _BATCHING.items():
+    torch.library.register_vmap(f"homfast::{_name}", _rule, lib=_LIBRARY)
+
+
+def _batched_backward(grad_output, x, weights, hidden, masks, slope, _precision, *needed):
+    return composed.backward(grad_output, weights, [x, *hidden], masks, slope, *needed)
+
+
+def _batched_tangent(v, weights, masks, slope, _precision):
+    return composed.tangent(v, weights, masks, slope)
+
+
+# The vmap of autograd.grad(is_grads_batched=True), which knows no rules of ours.
+_LIBRARY.impl("relu_network_backward", _batched_backward, "Batched")
+_LIBRARY.impl("relu_network_tangent", _batched_tangent, "Batched")
+
+
+def _autocast(device: str, key: Any) -> Callable[..., Tensor]:
+    excluded = torch._C.DispatchKeySet(key)
+
+    def network(x, weights, slope, last_relu, precision):
+        dtype = torch.get_autocast_dtype(device)
+        if dtype not in (torch.bfloat16, torch.float32):
+            raise TypeError(
+                f"autocast: got {dtype}, in which homfast has no products; use "
+                f"torch.autocast({device!r}, dtype=torch.bfloat16)"
+            )
+
+        def cast(t: Tensor) -> Tensor:  # what torch casts: floating point, but not double
+            return t.to(dtype) if t.is_floating_point() and t.dtype is not torch.float64 else t
+
+        with torch._C._ExcludeDispatchKeyGuard(excluded):
+            return _network(cast(x), [cast(w) for w in weights], slope, last_relu, precision)
+
+    return network
+
+
+for _device, _key in (
+    ("cpu", torch._C.DispatchKey.AutocastCPU),
+    ("cuda", torch._C.DispatchKey.AutocastCUDA),
+):
+    _LIBRARY.impl("relu_network", _autocast(_device, _key), _key.name)

@@ -1,0 +1,75 @@
+"""The examples for several processes and for arrays larger than memory, at small size."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import environment_of_tests
+
+import homfast
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checkout():
+    if not EXAMPLES.is_dir():
+        pytest.skip("no examples beside the tests: not a checkout")
+
+
+def run(*command, timeout=240):
+    variables = {**environment_of_tests(), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=timeout, env=variables
+    )
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-3000:]}"
+    return done.stdout
+
+
+def test_two_processes_train_as_one(tmp_path):
+    torch = pytest.importorskip("torch")
+    if not torch.distributed.is_available():
+        pytest.skip("this PyTorch has no torch.distributed")
+    script = EXAMPLES / "ddp_recover.py"
+    small = ("--size", 32, "--measurements", 16, "--hidden", 48, "--batch", 64, "--steps", 20)
+    small += ("--sparsity", 3)
+    one, two = tmp_path / "one.pt", tmp_path / "two.pt"
+    said = run(sys.executable, script, *small, "--save", one)
+    assert "ReLUNetwork of widths (16, 48, 48, 32)" in said and "1 process(es)" in said
+    launcher = (
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        2,
+    )
+    said = run(*launcher, script, *small, "--save", two)
+    assert "2 process(es)" in said and "training samples a second" in said
+    weights, others = (torch.load(path, weights_only=True) for path in (one, two))
+    assert list(weights) == list(others)
+    for name, weight in weights.items():
+        torch.testing.assert_close(others[name], weight, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_dask_blocks_are_the_whole(tmp_path, scheduler):
+    pytest.importorskip("dask.array")
+    script = EXAMPLES / "dask_measure.py"
+    small = ("--signals", 230, "--size", 64, "--measurements", 24, "--block", 100)
+    small += ("--scheduler", scheduler, "--workers", 2)
+    said = run(sys.executable, script, *small, "--output", tmp_path / "stack")
+    assert "3 blocks, 2 at a time" in said and "signals a second" in said
+    parts = [np.load(tmp_path / "stack" / f"{index}.npy") for index in range(3)]
+    signals = np.concatenate(
+        [
+            np.random.default_rng(first).standard_normal((count, 64), dtype=np.float32)
+            for first, count in ((0, 100), (100, 100), (200, 30))
+        ]
+    )
+    wanted = homfast.measure.Hadamard(24, 64, seed=7)(signals)
+    assert np.array_equal(np.concatenate(parts), wanted), "to the bit, whatever the blocks"
+    if scheduler == "threads":
+        assert "mean energy of a measurement" in run(sys.executable, script, *small)

@@ -1,0 +1,227 @@
+"""Tensors that are not plain: the right result, or an error that names what is wrong."""
+
+import pytest
+from processes import output
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from homfast.torch import ReLUNetwork, from_sequential, linear_relu, relu_network  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+    torch.manual_seed(20240823)
+
+
+@pytest.fixture
+def net():
+    return ReLUNetwork([6, 40, 40, 3], dtype=torch.float64)
+
+
+def eager(net, x):
+    return nn.Sequential.forward(net, x)
+
+
+def assert_as_eager(net, x):
+    results = []
+    for call in (eager, lambda net, x: net(x)):
+        leaf = x.detach().requires_grad_()
+        y = call(net, leaf)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [leaf, *net.parameters()])])
+    for wanted, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, wanted)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), eager(net, x))
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_layouts(net, count):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2 * count, 12, dtype=torch.float64, generator=generator)
+    assert_as_eager(net, x[::2, ::2])
+    assert_as_eager(net, x[::2, 6:])
+    assert_as_eager(net, torch.randn(6, count, dtype=torch.float64, generator=generator).T)
+    assert_as_eager(net, x[:1, :6].expand(count, 6))
+    assert_as_eager(net, x[:, :1].expand(2 * count, 6))
+    assert_as_eager(net, x.reshape(2, count, 12)[..., 3:9])
+    assert_as_eager(net, x[0, :6])
+    assert_as_eager(net, torch.complex(x, x).conj().imag[:, :6])
+    assert_as_eager(net, x[:0, :6])
+
+
+def test_gradients_of_every_layout(net):
+    x = torch.randn(20, 6, dtype=torch.float64, requires_grad=True)
+    y = net(x)
+    for grad in (
+        torch.ones(1, dtype=y.dtype).expand_as(y),
+        torch.randn(3, 20, dtype=y.dtype).T,
+        torch.randn(20, 6, dtype=y.dtype)[:, ::2],
+    ):
+        ours = torch.autograd.grad(net(x), [x, *net.parameters()], grad)
+        wanted = torch.autograd.grad(eager(net, x), [x, *net.parameters()], grad)
+        for one, other in zip(ours, wanted, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_weights_of_every_layout():
+    x = torch.randn(20, 6)
+    weights = [torch.randn(6, 8).T, torch.randn(8, 16)[:, ::2], torch.randn(1, 8).expand(3, 8)]
+    wanted = torch.relu(torch.relu(x @ weights[0].T) @ weights[1].T) @ weights[2].T
+    for count in (1, 20):
+        torch.testing.assert_close(relu_network(x[:count], weights), wanted[:count])
+
+
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("grad", [False, True])
+def test_errors_name_the_argument(count, grad):
+    w = [torch.ones(4, 6), torch.ones(3, 4)]
+    x = torch.ones(count, 6)
+    cases = [
+        ((x.int(), w), TypeError, r"weights\[0\]: got torch.float32 beside x of torch.int32"),
+        ((x.int(), [w[0].int()]), TypeError, "x: got torch.int32, wanted torch.float32"),
+        ((x.half(), [v.half() for v in w]), TypeError, "x: got torch.float16"),
+        ((x.cfloat(), [v.cfloat() for v in w]), TypeError, "x: got torch.complex64"),
+        ((x.double(), w), TypeError, r"weights\[0\]: got torch.float32 beside x of torch.float64"),
+        ((x, [w[0], w[1].double()]), TypeError, r"weights\[1\]: got torch.float64"),
+        ((x[:, :5], w), ValueError, r"x: got shape \(\d+, 5\), wanted \(\.\.\., 6\)"),
+        ((torch.tensor(1.0), w), ValueError, r"x: got shape \(\)"),
+        ((x, [w[0], torch.ones(3, 5)]), ValueError, r"weights\[1\]: got shape \(3, 5\)"),
+        ((x, [w[0][0]]), ValueError, r"weights\[0\]: got shape \(6,\)"),
+        ((x, []), ValueError, "weights: got an empty list"),
+        ((x.to_sparse(), w), TypeError, "x: got a tensor of layout torch.sparse_coo.*to_dense"),
+        ((x, [w[0], w[1].to("meta")]), TypeError, r"weights\[1\]: is on meta and x on cpu"),
+        ((x.to("meta"), w), TypeError, r"weights\[0\]: is on cpu and x on meta"),
+    ]
+    for (bad, weights), error, message in cases:
+        if grad and weights and weights[0].is_floating_point():
+            weights = [weights[0].clone().requires_grad_(), *weights[1:]]
+        with pytest.raises(error, match=f"^{message}"):
+            relu_network(bad, weights)
+    with pytest.raises(ValueError, match="precision: got 'low'"):
+        relu_network(torch.ones(20, 6), w, precision="low")
+
+
+def test_integers_cannot_require_gradients(net):
+    with pytest.raises(RuntimeError, match="floating point"):
+        torch.ones(3, 6, dtype=torch.int64).requires_grad_()
+    with pytest.raises(TypeError, match="int64"):
+        net(torch.ones(3, 6, dtype=torch.int64))
+
+
+def test_bad_tensors_in_modules(net):
+    """Few rows go past the dispatcher: not these."""
+    with torch.no_grad():
+        for bad in (torch.ones(1, 5).double(), torch.ones(1, 6), torch.ones(1, 6).half()):
+            with pytest.raises((TypeError, ValueError), match=r"^(x|weights\[0\]): got"):
+                net(bad)
+        with pytest.raises(TypeError, match="layout"):
+            net(torch.ones(1, 6).double().to_sparse())
+        assert net.to("meta")(torch.ones(1, 6, device="meta", dtype=torch.float64)).is_meta
+
+
+def test_cuda_without_a_backend(net):
+    """A fake tensor stands for one on a device that this machine may not have."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from homfast.torch import checks
+
+    with FakeTensorMode():
+        x = torch.empty(2, 6, device="cuda")
+    with pytest.raises(TypeError, match=r"^x: got a tensor on cuda:0, for which no backend"):
+        checks.check_device(x)
+    if torch.cuda.is_available():
+        with pytest.raises(TypeError, match=r"^weights\[0\]: is on cpu and x on cuda"):
+            net(torch.ones(20, 6, device="cuda", dtype=torch.float64))
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_inference_tensors(net, count):
+    x = torch.randn(count, 6, dtype=torch.float64)
+    with torch.inference_mode():
+        inference = x.clone()
+        y = net(inference)
+        assert y.is_inference()
+        torch.testing.assert_close(y, eager(net, inference))
+        made = ReLUNetwork([6, 40, 3], dtype=torch.float64)  # its parameters are inference tensors
+        torch.testing.assert_close(made(inference), eager(made, inference))
+    with torch.no_grad():
+        torch.testing.assert_close(net(inference), eager(net, x))
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+        net(inference)  # as torch.nn.Linear says
+    torch.testing.assert_close(net(inference.clone()), eager(net, x))
+
+
+def test_weights_changed_before_backward(net):
+    """Autograd's own error, not a gradient of other weights."""
+    y = net(torch.randn(3, 6, dtype=torch.float64))
+    with torch.no_grad():
+        net[2].weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_subclasses_go_through_the_dispatcher(net):
+    """Fake tensors in, fake tensors out: nothing is computed on memory that is not there."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+        x = mode.from_tensor(torch.ones(1, 6, dtype=torch.float64))
+        assert net(x).shape == (1, 3) and type(net(x)) is type(x)
+
+
+def test_vmapped_weights_in_modules():
+    """Parameters of another kind are not read as memory."""
+    net = from_sequential(
+        nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 2, bias=False))
+    )
+    stacked = {k: torch.stack([v, 2 * v]).detach() for k, v in net.named_parameters()}
+    x = torch.randn(1, 3)
+
+    def call(parameters):
+        return torch.func.functional_call(net, parameters, (x,))
+
+    with torch.no_grad():
+        torch.testing.assert_close(torch.func.vmap(call)(stacked)[0], net(x))
+
+
+def test_layer_shapes():
+    with pytest.raises(ValueError, match=r"^x: got shape"):
+        linear_relu(torch.ones(2, 3), torch.ones(4, 5))
+
+
+def test_forked_workers():
+    """A DataLoader's workers, forked after both thread pools have run."""
+    code = """
+import torch, homfast.torch
+torch.set_num_threads(2)
+net = homfast.torch.ReLUNetwork([64, 256, 256, 8]).requires_grad_(False)
+x = torch.randn(64, 128, 64)
+wanted = [net(rows) for rows in x]
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(x)
+    def __getitem__(self, index):
+        return net(x[index])
+loader = torch.utils.data.DataLoader(
+    Data(), batch_size=None, num_workers=2, multiprocessing_context="fork")
+for y, other in zip(loader, wanted, strict=True):
+    assert torch.equal(y, other)
+print("done")
+"""
+    assert output(code, timeout=120, OMP_NUM_THREADS="2") == "done"
+
+
+def test_import_homfast_does_not_import_torch():
+    code = "import sys, homfast; print('torch' in sys.modules, 'homfast.torch' in sys.modules)"
+    assert output(code) == "False False"
+    assert output("import homfast; print(homfast.torch.ReLUNetwork([2, 3]).widths)") == "(2, 3)"
+
+
+def test_without_torch(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport homfast\n"
+    code += "try:\n    homfast.torch\nexcept ImportError as error:\n    print(error)"
+    assert "pip install 'homfast[torch]'" in output(code)
