@@ -149,5 +149,7 @@ def _attack(
             ascent = vjp(grad.astype(dtype))[0].astype(np.float64)
             norm = np.linalg.norm(ascent, axis=1, keepdims=True)
             e = e + size * 2.0 / (step + 2) * ascent / np.maximum(norm, 1e-300)
-            e *= np.minimum(1.0, size / np.maximum(np.linalg.norm(e, axis=1, keepdims=True), 1e-300))
+            e *= np.minimum(
+                1.0, size / np.maximum(np.linalg.norm(e, axis=1, keepdims=True), 1e-300)
+            )
     return worst

@@ -78,9 +78,7 @@ def run(lab: Lab) -> Outcome:
             left.plot(_WIDTHS, worst[name], "o-", color=color, label=f"trained on {text}")
             style.bound_line(left, bounds[name], f"bound, {text}", color=color)
         left.set_ylim(0, 1.25)
-        style.label(
-            left, f"Gaussian A, m = {_M}, n = {_N}", "hidden units", "worst error, |x| = 1"
-        )
+        style.label(left, f"Gaussian A, m = {_M}, n = {_N}", "hidden units", "worst error, |x| = 1")
         style.counts(left, _WIDTHS)
         right.plot(sizes / _N, bound, color=style.INK, ls="--", label="bound sqrt(1 - m/n)")
         right.plot(sizes / _N, attained, "o", color=style.GREEN, label="A^T y, Parseval A")

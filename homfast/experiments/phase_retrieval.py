@@ -62,10 +62,13 @@ def run(lab: Lab) -> Outcome:
         target, values = _lift(fresh), (fresh @ rows.T) ** 2
         some = _unit(3000, _WINDOW, generator)
         best = np.linalg.lstsq((some @ rows.T) ** 2, _lift(some), rcond=None)[0]
+        second = np.linalg.eigh((some @ rows.T).T ** 2 @ (some @ rows.T) ** 2 / len(some))
+        whiten = second[1] / np.sqrt(second[0])
         curves["linear"].append(_rms(values @ best - target))
         for name, hidden in (("one hidden layer", [512]), ("two hidden layers", [192, 192])):
-            net = _train(lab, rows, hidden)
-            curves[name].append(_rms(net(values.astype(np.float32)) - target))
+            net = _train(lab, rows, hidden, best, whiten)
+            found = values @ best + net((values @ whiten).astype(np.float32))
+            curves[name].append(_rms(found - target))
     measured = {
         "ecg": float(ecg.max()),
         "constructed": float(error.max()) / _ASKED,
@@ -128,12 +131,16 @@ def _up_to_sign(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     )
 
 
-def _train(lab: Lab, matrix: np.ndarray, hidden: list[int]) -> homfast.ReLUNetwork:
+def _train(
+    lab: Lab, matrix: np.ndarray, hidden: list[int], linear: np.ndarray, whiten: np.ndarray
+) -> homfast.ReLUNetwork:
+    """What is added to the best linear map, from whitened intensities: linear maps, no biases."""
     net = homfast.ReLUNetwork.random([len(matrix), *hidden, _WINDOW**2], seed=lab.seed)
 
     def batch(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         x = _unit(256, _WINDOW, generator)
-        return ((x @ matrix.T) ** 2).astype(np.float32), _lift(x).astype(np.float32)
+        seen = (x @ matrix.T) ** 2
+        return (seen @ whiten).astype(np.float32), (_lift(x) - seen @ linear).astype(np.float32)
 
     label = f"{len(matrix)} measurements, {len(hidden)} hidden"
     lab.train(net, batch, share=0.115, learning_rate=2e-3, label=label)

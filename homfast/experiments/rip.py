@@ -75,9 +75,7 @@ def run(lab: Lab) -> Outcome:
             left.plot(gap, values, "o-", label=f"{name}, closest pair")
         left.plot(gap, certificates, ":", color=style.GRAY, label="certificate, constructed")
         left.invert_xaxis()
-        style.label(
-            left, "Towards parallel columns", "1 - delta", "error / |e|", log="xy"
-        )
+        style.label(left, "Towards parallel columns", "1 - delta", "error / |e|", log="xy")
         left.legend(loc="lower right")
         for name, values in realistic.items():
             right.plot(gap, values, "o-", label=name)

@@ -28,7 +28,9 @@ _RULES = {
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
     "legend.fontsize": 8,
-    "legend.frameon": False,
+    "axes.axisbelow": True,
+    "legend.framealpha": 0.9,
+    "legend.edgecolor": "none",
     "figure.facecolor": "white",
 }
 
@@ -78,4 +80,6 @@ def counts(axis: Any, values: Any) -> None:
 
 def bound_line(axis: Any, value: float, text: str, **options: Any) -> None:
     """A dashed horizontal line that the theory draws."""
-    axis.axhline(value, **{"color": INK, "linestyle": "--", "linewidth": 1.1, **options}, label=text)
+    axis.axhline(
+        value, **{"color": INK, "linestyle": "--", "linewidth": 1.1, **options}, label=text
+    )

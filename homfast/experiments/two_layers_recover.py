@@ -71,10 +71,12 @@ def run(lab: Lab) -> Outcome:
         first.plot(two["sharpness"], two["error"], "o-", label="measured, sup")
         first.plot(two["sharpness"], two["bound"], "--", color=style.INK, label="certificate")
         style.label(
-            first, "Two-sparse, constructed, (4, 8)", "sharpness M", "relative error", log="xy"
+            first, "Two-sparse, constructed, (6, 12)", "sharpness M", "relative error", log="xy"
         )
         second.plot(_NOISES, noise_errors, "o-", color=style.GREEN, label="one-sparse decoder")
-        style.label(second, f"Noise: slope {tilt:.2f}", "noise |e|", "mean error, |x| = 1", log="xy")
+        style.label(
+            second, f"Noise: slope {tilt:.2f}", "noise |e|", "mean error, |x| = 1", log="xy"
+        )
         third.plot(ista["s"], ista["error"], "o-", color=style.PURPLE, label="measured")
         third.plot(ista["s"], ista["bound"], "--", color=style.INK, label="certificate")
         third.axvline(ista["limit"], color=style.GRAY, lw=1, label="guarantee ends")
@@ -106,8 +108,8 @@ def _one_sparse(lab: Lab) -> tuple[float, np.ndarray, float]:
 
 def _two_sparse(lab: Lab) -> dict[str, list[float]]:
     """Relative error of the larger entry over all pairs and ratios, with its bound."""
-    n = 8
-    matrix = signals.gaussian(4, n, lab.generator)
+    n = 12
+    matrix = signals.gaussian(6, n, lab.generator)
     first, second = np.triu_indices(n, 1)
     rows = []
     for k in range(15):

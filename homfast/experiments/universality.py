@@ -86,14 +86,13 @@ def run(lab: Lab) -> Outcome:
         style.counts(first, _RAYS)
         for m, values in higher.items():
             second.plot(_WIDTHS, values, "o-", label=f"m = {m}")
-        style.label(
-            second, "Random features, f = max - min", "features", "rms error, |y| = 1", log="y"
-        )
+        style.label(second, "Random features, f = max - min", "features", "rms error, |y| = 1")
+        second.set_ylim(0)
         style.counts(second, _WIDTHS)
         for name, values in by_scale.items():
             third.plot(scales, np.maximum(values, 1e-6), "o-", label=name)
-        third.set_ylim(top=1e7)
         style.label(third, "Beyond degree one", "scale of the input", "error", log="xy")
+        third.set_ylim(1e-6, 1e7)
 
     return Outcome(measured, numbers, draw)
 
