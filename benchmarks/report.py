@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("layers", "networks", "training", "recover")
+KINDS = ("layers", "networks", "training", "recover", "experiments")
 COLUMNS = {"layers": "(batch, in, out)", "networks": "batch, widths", "training": "batch, widths"}
 DISTURBED = 0.1  # as in homfast.bench.table
 ESTIMATORS = {
@@ -52,7 +52,7 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
         if not isinstance(result, dict) or result.get("kind") not in KINDS:
             raise ReportError(
                 f"{path.name}: got no known kind, wanted one of {', '.join(KINDS)}; "
-                "made by homfast bench --json or homfast recover --json?"
+                "made by homfast bench --json, homfast recover --json or homfast experiment --all?"
             )
         kind = result["kind"]
         name = _machine_name(kind, result)
@@ -69,7 +69,7 @@ def block(kind: str, results: Sequence[Mapping[str, Any]]) -> str:
     """What stands between the markers of `kind`."""
     if not results:
         return f"No results of `{_command(kind)}` are committed.\n"
-    table = _recover_table if kind == "recover" else _bench_table
+    table = {"recover": _recover_table, "experiments": _experiments_table}.get(kind, _bench_table)
     parts = [f"**{_machine_name(kind, result)}**\n\n{table(result)}" for result in results]
     return "\n".join(parts)
 
@@ -133,6 +133,11 @@ def _machine_name(kind: str, result: Mapping[str, Any]) -> str:
             f"{result['seconds']:g} s a network; {config.get('cpu') or config['machine']}, "
             f"target {native.get('target', 'none')}, {threads}"
         )
+    if kind == "experiments":
+        config = result["config"]
+        return (
+            f"{result['budget']:g} s each, seed {result['seed']}; {config.get('cpu') or 'any CPU'}"
+        )
     machine = result["machine"]
     backend = "" if machine["backend"] == "native" else f", backend {machine['backend']}"
     return (
@@ -142,7 +147,8 @@ def _machine_name(kind: str, result: Mapping[str, Any]) -> str:
 
 
 def _command(kind: str) -> str:
-    return "homfast recover" if kind == "recover" else f"homfast bench {kind}"
+    commands = {"recover": "homfast recover", "experiments": "homfast experiment --all"}
+    return commands.get(kind, f"homfast bench {kind}")
 
 
 def _bench_table(result: Mapping[str, Any]) -> str:
@@ -217,6 +223,31 @@ def _recover_table(result: Mapping[str, Any]) -> str:
         )
     said.append(f"`{_command('recover')}`")
     return "\n".join([*lines, "", "; ".join(said) + "."]) + "\n"
+
+
+def _experiments_table(result: Mapping[str, Any]) -> str:
+    """One line an experiment: of its claims, the first in full and how many hold."""
+    lines = [
+        _line(["experiment", "first claim", "measured", "bound", "claims that hold"]),
+        _line(["---", "---", "---:", "---:", "---:"]),
+    ]
+    for each in result["experiments"]:
+        claims = each["claims"]
+        first, held = claims[0], sum(claim["holds"] for claim in claims)
+        value = "none" if first["value"] is None else f"{first['value']:.3g}"
+        share = f"{held} of {len(claims)}"
+        lines.append(
+            _line(
+                [
+                    f"`{each['name']}`",
+                    first["text"].replace("|", "\\|"),
+                    value,
+                    f"{first['relation']} {first['bound']:.3g}",
+                    share if held == len(claims) else f"**{share}**",
+                ]
+            )
+        )
+    return "\n".join([*lines, "", f"`{_command('experiments')}`."]) + "\n"
 
 
 def _is_number(value: Any) -> bool:

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run, print a verdict a claim; 0 if all hold, 1 if one fails."""
+    """Run, print a verdict for each claim; 0 if all hold, 1 if one fails."""
     names = _chosen(args)
     if not (math.isfinite(args.seconds) and args.seconds > 0):
         raise UsageError(f"seconds: got {args.seconds:g}, wanted a finite number above 0")
@@ -52,19 +52,21 @@ def run(args: argparse.Namespace) -> int:
     _make_folder(args.output)
     from homfast.experiments import runner
 
-    start, failed = time.perf_counter(), []
+    start, reports = time.perf_counter(), []
     for name in names:
         report = runner.run(name, args.output, seconds=args.seconds, seed=args.seed)
         print(f"{name}: {report.title} ({report.seconds:.0f} s)")
         for verdict in report.verdicts:
             print(f"  {verdict}")
         print(f"  written {', '.join(str(path) for path in report.files)}", flush=True)
-        if not report.holds:
-            failed.append(name)
-    if len(names) > 1:
+        reports.append(report)
+    failed = [report.name for report in reports if not report.holds]
+    if args.all:
+        summary = args.output / "verdicts.json"
+        runner.summarize(reports, summary, seconds=args.seconds, seed=args.seed)
         took = time.perf_counter() - start
         said = f"failed: {', '.join(failed)}" if failed else "all hold"
-        print(f"{len(names)} experiments in {took:.0f} s: {said}")
+        print(f"{len(names)} experiments in {took:.0f} s: {said}; written {summary}")
     return 1 if failed else 0
 
 

@@ -10,7 +10,7 @@ import homfast
 from homfast import construct
 from homfast.experiments import signals, style
 from homfast.experiments.claims import Claim, Outcome
-from homfast.experiments.lab import Lab
+from homfast.experiments.lab import Lab, always
 
 TITLE = "Every activation but two recovers"
 CLAIMS = {
@@ -43,7 +43,7 @@ def run(lab: Lab) -> Outcome:
     for beta in _BETAS:
         start = homfast.ReLUNetwork.random([_M, 128, 128, _N], seed=lab.seed).weights
         net = homfast.ReLUNetwork(start, negative_slope=-beta)
-        lab.train(net, lambda _: batch, share=0.1, label=f"beta = {beta:g}")
+        lab.train(net, always(*batch), share=0.1, label=f"beta = {beta:g}")
         trained.append(float(signals.errors(net, matrix, unit).max()))
         if abs(beta) < 1:
             same = construct.change_activation(decoder, 1.0, beta)

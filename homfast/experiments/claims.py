@@ -27,10 +27,7 @@ class Claim:
 
     def judge(self, value: float) -> Verdict:
         """Compare; a value that is not a number fails."""
-        if self.at_least is None:
-            holds = value <= self.bound
-        else:
-            holds = value >= self.bound
+        holds = value <= self.bound if self.at_least is None else value >= self.bound
         return Verdict(self, float(value), holds and not math.isnan(value))
 
 

@@ -53,7 +53,7 @@ def run(lab: Lab) -> Outcome:
                 drawn = lab.generator.standard_normal((count, *_SIZE))
                 decision = is_injective_convolution(drawn, box).decision
                 proved += bool(decision)
-                false += bool(decision) and count * placements < 2 * np.prod(box)
+                false += int(bool(decision) and count * placements < 2 * np.prod(box))
             shares[f"{box[0]} x {box[1]}"].append(proved / 10)
     measured = {
         "recovered": max(error[0] for error in errors.values()),

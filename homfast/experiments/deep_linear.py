@@ -90,7 +90,7 @@ def run(lab: Lab) -> Outcome:
         shares.append(float((total / np.sum(split, axis=0)).max()))
     # Large decay makes the slowest of them; small ones are held to the root once converged.
     settled = [abs(e / w - 1).max() for (e, w), d in zip(modes, _DECAYS, strict=True) if d >= 1e-2]
-    steps = _speed(lab, y, x, signals, matrix)
+    speed = _speed(lab, y, x, signals, matrix)
     measured = {
         "identity": float(max(identity)),
         "no_decay": float(np.abs(still).max() / np.linalg.norm(start[0])),
@@ -100,7 +100,7 @@ def run(lab: Lab) -> Outcome:
     }
     numbers = {
         "decays": _DECAYS, "mode_errors": [e for e, _ in modes], "roots": [w for _, w in modes],
-        "oracle_gap": gaps, "mean_split": splits, "steps_to_one_percent": steps,
+        "oracle_gap": gaps, "mean_split": splits, "speed": speed,
     }  # fmt: skip
 
     def draw(figure: Any) -> None:
@@ -123,8 +123,10 @@ def run(lab: Lab) -> Outcome:
         third.plot(_DECAYS, gaps, "s--", color=style.INK, label="|W - oracle|")
         style.label(third, "Parts of the error, |e| = 0.1", "weight decay lambda",
                     "mean error, |x| = 1", log="xy")  # fmt: skip
-        for depth, values in steps.items():
-            fourth.plot(_WIDTHS, values["steps"], "o-", label=f"depth {depth}")
+        third.set_ylim(bottom=1e-14)
+        third.legend(loc="lower left")
+        for depth, result in speed.items():
+            fourth.plot(_WIDTHS, result["steps"], "o-", label=f"depth {depth}")
         fourth.set_ylim(0)
         style.label(fourth, "Overparameterisation", "hidden width", "steps to error 0.01 |X|")
         style.counts(fourth, _WIDTHS)

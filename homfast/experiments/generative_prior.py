@@ -28,7 +28,7 @@ CLAIMS = {
     ),
 }
 _CODE, _HIDDEN, _PIXELS = 8, 48, 64
-_MEASUREMENTS = (6, 8, 10, 12, 16, 24)
+_MEASUREMENTS, _SHOWN = (6, 8, 10, 12, 16, 24), 12
 
 
 def run(lab: Lab) -> Outcome:
@@ -57,6 +57,7 @@ def run(lab: Lab) -> Outcome:
 
     recovery: dict[str, list[float]] = {name: [] for name in decoders}
     real: dict[str, float] = {}
+    answers: dict[str, np.ndarray] = {}
     square_root = lab.generator.standard_normal((_PIXELS, _PIXELS))
     starts = codes[lab.generator.integers(0, len(codes), 6)]
     few = fresh[:40]
@@ -68,6 +69,8 @@ def run(lab: Lab) -> Outcome:
             matrix = square_root[:m] / np.sqrt(m)
             wanted = decoder(few)
             answer = _recover(decoder, matrix, wanted @ matrix.T, starts)
+            if m == _SHOWN:
+                answers[name] = answer
             error = np.linalg.norm(decoder(answer) - wanted, axis=1)
             recovery[name].append(float(np.median(error / np.linalg.norm(wanted, axis=1))))
     measured = {
@@ -76,7 +79,11 @@ def run(lab: Lab) -> Outcome:
         "codes": float(exact.max()),
         "noise": float(shares.max()),
     }
-    shown = {"digit": test[:4], "decoded": net(fresh[:4]), "from noise": net(noisy[:4])}
+    shown = {
+        "digit": test[:4],
+        "decoded": net(fresh[:4]),
+        "recovered": net(answers["injective"][:4]),
+    }
     numbers = {
         "measurements": _MEASUREMENTS, "median_recovery_error": recovery,
         "median_error_on_test_digits": real, "stretch": stretch, "bound": least / np.sqrt(2),
@@ -94,6 +101,7 @@ def run(lab: Lab) -> Outcome:
         axis.axvline(_CODE, color=style.INK, ls="--", lw=1.1, label="dimension of the codes")
         style.label(axis, "Recovery of decoded digits", "measurements of 64 pixels",
                     "median relative error", log="y")  # fmt: skip
+        axis.set_xticks(_MEASUREMENTS)
         axis = middle.subplots()
         axis.hist(shares, bins=20, color=style.BLUE)
         axis.axvline(1, color=style.INK, ls="--", lw=1.1, label="proved bound")
@@ -105,7 +113,7 @@ def run(lab: Lab) -> Outcome:
                 place.set_xticks([])
                 place.set_yticks([])
                 place.grid(False)
-            row[0].set_ylabel(name)
+            row[0].set_ylabel(name, fontsize=8)
 
     return Outcome(measured, numbers, draw)
 

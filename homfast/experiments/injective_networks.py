@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def run(lab: Lab) -> Outcome:
         first.plot(_EPSILONS, errors, "o-", label="largest |N - F| / |x|")
         first.plot(_EPSILONS, np.array(apart) * _EPSILONS, "s-", label="distance of cones")
         style.label(first, "Plane to R^5, F folds", "epsilon", "error, distance", log="xy")
-        grid, wanted, nearest, made = line
+        grid, wanted, nearest = line
         second.plot(grid, wanted, color=style.GRAY, lw=4, label="sin")
         second.plot(grid, trained, color=style.BLUE, label="trained, not injective")
         second.plot(grid, nearest, color=style.ORANGE, label="nearest monotone")
@@ -135,7 +136,7 @@ def _kink_rays(net: homfast.ReLUNetwork) -> np.ndarray:
         angles = np.unique(np.round(np.mod(angles, 2 * np.pi), 13))
         ends = np.append(angles, angles[0] + 2 * np.pi)
         more = [angles]
-        for low, high in zip(ends[:-1], ends[1:], strict=True):
+        for low, high in itertools.pairwise(ends):
             if high - low < 1e-10:
                 continue
             border = np.array([[np.cos(low), np.sin(low)], [np.cos(high), np.sin(high)]])
@@ -188,4 +189,4 @@ def _sine(lab: Lab) -> tuple[list[float], float, np.ndarray, tuple[np.ndarray, .
         for e in _EPSILONS
     ]
     best = nearest[int(np.argmin(gaps))]
-    return errors, min(gaps), trained, (grid, wanted, best, best)
+    return errors, min(gaps), trained, (grid, wanted, best)

@@ -12,6 +12,11 @@ import numpy as np
 import homfast
 
 
+def always(*batch: Any) -> Callable[[np.random.Generator], tuple[Any, Any]]:
+    """A `draw` for `Lab.train` that gives the same batch (input, target) every time."""
+    return lambda _: batch  # type: ignore[return-value]
+
+
 class Lab:
     """One run of one experiment.
 
@@ -62,8 +67,9 @@ class Lab:
         """Train in place by `homfast.fit` on batches of `draw` for a share of the budget.
 
         `draw` gets a generator of its own, so that what is drawn later does not hang on how many
-        steps there were. At least `least` steps, which claims may count on however slow the machine is. The rate
-        falls to 0 along a cosine by the clock, or by the steps where those are fewer.
+        steps there were. At least `least` steps are taken, which claims may count on however slow
+        the machine is. The rate falls to 0 along a cosine by the clock, or by the steps where
+        those are fewer.
 
         Returns
         -------

@@ -10,7 +10,7 @@ import homfast
 from homfast import construct
 from homfast.experiments import signals, style
 from homfast.experiments.claims import Claim, Outcome
-from homfast.experiments.lab import Lab
+from homfast.experiments.lab import Lab, always
 
 TITLE = "A large Lipschitz constant, and an error linear in adversarial noise"
 CLAIMS = {
@@ -114,7 +114,7 @@ def _train(lab: Lab, matrix: np.ndarray) -> homfast.ReLUNetwork:
     net = homfast.ReLUNetwork.random([_M, 256, 256, _N], seed=lab.seed)
     unit = signals.unit_vectors(_N)
     batch = (unit @ matrix.T).astype(np.float32), unit.astype(np.float32)
-    lab.train(net, lambda _: batch, share=0.5, label="training")
+    lab.train(net, always(*batch), share=0.5, label="training")
     return net
 
 

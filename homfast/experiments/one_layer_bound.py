@@ -10,7 +10,7 @@ import homfast
 from homfast import construct
 from homfast.experiments import signals, style
 from homfast.experiments.claims import Claim, Outcome
-from homfast.experiments.lab import Lab
+from homfast.experiments.lab import Lab, always
 
 TITLE = "One hidden layer never recovers sparse signals"
 CLAIMS = {
@@ -47,7 +47,7 @@ def run(lab: Lab) -> Outcome:
         batch = (x @ matrix.T).astype(np.float32), x.astype(np.float32)
         for width in _WIDTHS:
             net = homfast.ReLUNetwork.random([_M, width, _N], seed=lab.seed)
-            lab.train(net, lambda _, batch=batch: batch, share=0.09, label=f"{name}, {width} units")
+            lab.train(net, always(*batch), share=0.09, label=f"{name}, {width} units")
             witness = construct.one_hidden_layer_witness(net, matrix, half)
             worst[name].append(float(signals.errors(net, matrix, witness[None])[0]))
     rows = signals.hadamard_matrix(_N) / np.sqrt(_N)

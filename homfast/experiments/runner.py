@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,22 +80,46 @@ def run(name: str, output: Path, *, seconds: float = 20.0, seed: int = 0) -> Rep
         "budget": seconds,
         "seconds": took,
         "holds": all(verdict.holds for verdict in verdicts),
-        "claims": [
-            {
-                "text": v.claim.text,
-                "value": v.value,
-                "relation": "<=" if v.claim.at_least is None else ">=",
-                "bound": v.claim.bound,
-                "holds": v.holds,
-            }
-            for v in verdicts
-        ],
+        "claims": _claims(verdicts),
         "numbers": outcome.numbers,
         "config": homfast.config.config(),
     }
-    text = json.dumps(_plain(record), indent=1, allow_nan=False)
-    numbers.write_text(text + "\n", encoding="utf-8")
+    _write(numbers, record)
     return Report(name, module.TITLE, verdicts, (picture, numbers), took)
+
+
+def summarize(reports: Sequence[Report], path: Path, *, seconds: float, seed: int) -> None:
+    """Write the verdicts of several experiments into one JSON file."""
+    record = {
+        "kind": "experiments",
+        "budget": seconds,
+        "seed": seed,
+        "seconds": sum(report.seconds for report in reports),
+        "experiments": [
+            {"name": r.name, "title": r.title, "holds": r.holds, "claims": _claims(r.verdicts)}
+            for r in reports
+        ],
+        "config": homfast.config.config(),
+    }
+    _write(path, record)
+
+
+def _claims(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": v.claim.text,
+            "value": v.value,
+            "relation": "<=" if v.claim.at_least is None else ">=",
+            "bound": v.claim.bound,
+            "holds": v.holds,
+        }
+        for v in verdicts
+    ]
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    text = json.dumps(_plain(record), indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

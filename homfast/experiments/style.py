@@ -11,7 +11,7 @@ INK, SOFT = "#1b1f24", "#5b6570"
 BLUE, ORANGE, GREEN, PURPLE, GRAY = "#1c6dd0", "#d9480f", "#2b8a3e", "#7048a8", "#8a939c"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, "#b08800", GRAY)
 
-_RULES = {
+_RULES: dict[str, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "normal",
@@ -42,7 +42,8 @@ def write(path: Path, title: str, draw: Callable[[Any], None]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({**_RULES, "axes.prop_cycle": cycler(color=CYCLE)}):
+    rules: Any = {**_RULES, "axes.prop_cycle": cycler(color=CYCLE)}
+    with matplotlib.rc_context(rules):
         figure = Figure(figsize=(9.0, 3.6), dpi=100, layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")

@@ -105,7 +105,7 @@ def _smooth(y: np.ndarray) -> np.ndarray:
 
 def _higher(lab: Lab) -> dict[int, list[float]]:
     """max - min of m coordinates, by random features."""
-    result = {}
+    result: dict[int, list[float]] = {}
     for m in (3, 5, 8):
         result[m] = []
         tested = lab.generator.standard_normal((4000, m))
