@@ -135,7 +135,8 @@ def _train(
     lab: Lab, matrix: np.ndarray, hidden: list[int], linear: np.ndarray, whiten: np.ndarray
 ) -> homfast.ReLUNetwork:
     """What is added to the best linear map, from whitened intensities: linear maps, no biases."""
-    net = homfast.ReLUNetwork.random([len(matrix), *hidden, _WINDOW**2], seed=lab.seed)
+    start = homfast.ReLUNetwork.random([len(matrix), *hidden, _WINDOW**2], seed=lab.seed).weights
+    net = homfast.ReLUNetwork([*start[:-1], 1e-2 * start[-1]])
 
     def batch(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         x = _unit(256, _WINDOW, generator)

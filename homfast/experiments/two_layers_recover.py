@@ -80,6 +80,7 @@ def run(lab: Lab) -> Outcome:
         third.plot(ista["s"], ista["error"], "o-", color=style.PURPLE, label="measured")
         third.plot(ista["s"], ista["bound"], "--", color=style.INK, label="certificate")
         third.axvline(ista["limit"], color=style.GRAY, lw=1, label="guarantee ends")
+        third.set_xticks(range(1, 13, 2))
         style.label(third, "Unrolled, 60 layers", "nonzeros s", "largest l1 error", log="y")
         for s, values in trained.items():
             fourth.plot(_WIDTHS, values, "o-", label=f"s = {s}")
