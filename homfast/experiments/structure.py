@@ -12,7 +12,7 @@ from homfast.experiments import signals, style
 from homfast.experiments.claims import Claim, Outcome
 from homfast.experiments.lab import Lab
 
-TITLE = "Structure that is built in makes recovery more robust"
+TITLE = "What is known of the problem lowers errors, until noise dominates"
 CLAIMS = {
     "operator": Claim(
         "error with A x = y enforced (one linear step more) over error without, no noise, largest",
