@@ -2,10 +2,18 @@
 
 import json
 import math
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import homfast
 from homfast.cli import main
 
 pytest.importorskip("matplotlib", reason="needs homfast[demo]")
@@ -168,6 +176,64 @@ def test_the_function_names_bad_arguments_too(tmp_path):
         runner.run("rip", tmp_path, seconds=0)
     with pytest.raises(ValueError, match="seed: got -1"):
         runner.run("rip", tmp_path, seed=-1)
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "homfast", "experiment", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_progress_is_for_terminals_and_ctrl_c_is_silent(tmp_path):
+    terminal, stderr = pty.openpty()
+    process = start("activation", "--seconds", 300, "--output", tmp_path, stderr=stderr)
+    os.close(stderr)
+    shown = b""
+    while b"step 9" not in shown:  # training has begun
+        shown += os.read(terminal, 65536)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(terminal)
+    assert process.returncode == 130 and out == ""
+    assert b"activation: beta = -1, step" in shown and b"Traceback" not in shown
+    assert shown.endswith(b"\r\x1b[K")  # the line is taken back
+
+
+def test_a_pipe_has_no_progress(tmp_path):
+    process = start("activation", "--seconds", "0.02", "--output", tmp_path, stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "") and "holds: " in out
+
+
+# What is written about them -----------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_theory_names_every_experiment_and_function_there_is():
+    path = ROOT / "docs" / "theory.md"
+    if not path.exists():
+        pytest.skip("no docs beside the tests: not a checkout")
+    text = path.read_text(encoding="utf-8")
+    for name in EXPERIMENTS:
+        assert f"`{name}`" in text, name
+    for package in (homfast.construct, homfast.injectivity, homfast.linear_nets):
+        for word in package.__all__:
+            function = getattr(package, word)
+            if callable(function) and not isinstance(function, type):
+                assert word in text, word
+    figures = re.findall(r"]\((figures/[^)]+)\)", text)
+    assert len(figures) == 3
+    for figure in figures:
+        size = (path.parent / figure).stat().st_size
+        assert size < 100_000 and f"docs/{figure}" in (ROOT / "README.md").read_text()
 
 
 # The lab ------------------------------------------------------------------------------------------
