@@ -23,7 +23,9 @@ class Claim:
     @property
     def bound(self) -> float:
         """The number to compare with."""
-        return self.at_most if self.at_least is None else self.at_least  # type: ignore[return-value]
+        bound = self.at_most if self.at_least is None else self.at_least
+        assert bound is not None
+        return bound
 
     def judge(self, value: float) -> Verdict:
         """Compare; a value that is not a number fails."""

@@ -88,7 +88,7 @@ def run(lab: Lab) -> Outcome:
         splits.append([float(part.mean()) for part in split])
         total = np.linalg.norm((signals @ matrix.T + noise) @ network.T - signals, axis=1)
         shares.append(float((total / np.sum(split, axis=0)).max()))
-    # Large decay makes the slowest of them; small ones are held to the root once converged.
+    # Below a decay of 0.01 balance takes longer than these steps: drawn, not judged.
     settled = [abs(e / w - 1).max() for (e, w), d in zip(modes, _DECAYS, strict=True) if d >= 1e-2]
     speed = _speed(lab, y, x, signals, matrix)
     measured = {

@@ -37,7 +37,8 @@ def run(lab: Lab) -> Outcome:
         [minimal_weight(_N, seed=lab.seed), lab.generator.standard_normal((_M - 2 * _N, _N))]
     )
     sizes = np.linalg.norm(chosen, axis=1, keepdims=True)
-    active, errors = [], {"Gaussian": [], "[B; -DB; M]": []}  # type: ignore[var-annotated]
+    active: list[np.ndarray] = []
+    errors: dict[str, list[np.ndarray]] = {"Gaussian": [], "[B; -DB; M]": []}
     noise = lab.generator.standard_normal((len(chosen), _M))
     for step in _STEPS:
         lab.note(f"{step:.0%} of the way to x_0")

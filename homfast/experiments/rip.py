@@ -35,8 +35,10 @@ def run(lab: Lab) -> Outcome:
     """Turn one column towards another; look at the noise gain of networks."""
     base = signals.gaussian(_M, _N, lab.generator)
     base /= np.linalg.norm(base, axis=0)
-    deltas, gains = [], {"constructed": [], "trained": []}  # type: ignore[var-annotated]
-    certificates, realistic = [], {name: [] for name in _NOISES}  # type: ignore[var-annotated]
+    deltas: list[float] = []
+    gains: dict[str, list[float]] = {"constructed": [], "trained": []}
+    certificates: list[float] = []
+    realistic: dict[str, list[float]] = {name: [] for name in _NOISES}
     shares = []
     for angle in _ANGLES:
         matrix = _turned(base, np.deg2rad(angle))

@@ -85,9 +85,10 @@ def run(lab: Lab) -> Outcome:
         for s, values in trained.items():
             fourth.plot(_WIDTHS, values, "o-", label=f"s = {s}")
         style.bound_line(fourth, bound, "one hidden layer, s = 1")
-        fourth.set_ylim(0)
+        fourth.set_ylim(0, 1.4)
         style.label(fourth, f"Trained, ({_M}, {_N})", "hidden units", "rms error, |x| = 1")
         style.counts(fourth, _WIDTHS)
+        fourth.legend(loc="upper right")
 
     return Outcome(measured, numbers, draw)
 

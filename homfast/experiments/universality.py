@@ -91,7 +91,9 @@ def run(lab: Lab) -> Outcome:
         style.counts(second, _WIDTHS)
         for name, values in by_scale.items():
             third.plot(scales, np.maximum(values, 1e-6), "o-", label=name)
-        style.label(third, "Beyond degree one", "scale of the input", "error", log="xy")
+        style.label(
+            third, "Beyond degree one", "scale of the input", "error, relative for y^2", log="xy"
+        )
         third.set_ylim(1e-6, 1e7)
 
     return Outcome(measured, numbers, draw)
