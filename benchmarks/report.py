@@ -27,6 +27,7 @@ BLOCKS = {
     "invariance": "homfast bench invariance",
     "operators": "homfast bench operators",
     "recover": "homfast recover",
+    "experiments": "homfast experiment --all",
     "recover-operators": "python benchmarks/recover_operators.py",
 }
 IN_DOCS = {"docs/operators.md": ("recover-operators",)}
@@ -66,7 +67,7 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
         if not isinstance(result, dict) or result.get("kind") not in KINDS:
             raise ReportError(
                 f"{path.name}: got no known kind, wanted one of {', '.join(KINDS)}; "
-                "made by homfast bench --json or homfast recover --json?"
+                "made by homfast bench --json, homfast recover --json or homfast experiment --all?"
             )
         kind = result["kind"]
         name = _machine_name(kind, result)
@@ -181,6 +182,11 @@ def _machine_name(kind: str, result: Mapping[str, Any]) -> str:
             f"{job['image']}, ratio {job['ratio']}, blocks of {job['block']} x {job['block']}, "
             f"{result['seconds']:g} s a network; {config.get('cpu') or config['machine']}, "
             f"target {native.get('target', 'none')}, {threads}"
+        )
+    if kind == "experiments":
+        config = result["config"]
+        return (
+            f"{result['budget']:g} s each, seed {result['seed']}; {config.get('cpu') or 'any CPU'}"
         )
     machine = result["machine"]
     backend = "" if machine["backend"] == "native" else f", backend {machine['backend']}"
@@ -366,7 +372,33 @@ def _recover_operators_table(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", f"`{BLOCKS['recover-operators']}`."]) + "\n"
 
 
+def _experiments_table(result: Mapping[str, Any]) -> str:
+    """One line an experiment: of its claims, the first in full and how many hold."""
+    lines = [
+        _line(["experiment", "first claim", "measured", "bound", "claims that hold"]),
+        _line(["---", "---", "---:", "---:", "---:"]),
+    ]
+    for each in result["experiments"]:
+        claims = each["claims"]
+        first, held = claims[0], sum(claim["holds"] for claim in claims)
+        value = "none" if first["value"] is None else f"{first['value']:.3g}"
+        share = f"{held} of {len(claims)}"
+        lines.append(
+            _line(
+                [
+                    f"`{each['name']}`",
+                    first["text"].replace("|", "\\|"),
+                    value,
+                    f"{first['relation']} {first['bound']:.3g}",
+                    share if held == len(claims) else f"**{share}**",
+                ]
+            )
+        )
+    return "\n".join([*lines, "", f"`{BLOCKS['experiments']}`."]) + "\n"
+
+
 _TABLES = {
+    "experiments": _experiments_table,
     "recover": _recover_table,
     "operators": _operators_table,
     "invariance": _invariance_table,

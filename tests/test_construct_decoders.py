@@ -210,6 +210,17 @@ def test_ista_keeps_its_bound(rng, iterations):
     assert (np.abs(output[x == 0]) <= 1e-13 * size.max()).all()
 
 
+@pytest.mark.slow
+def test_ista_keeps_its_bound_on_ten_thousand_signals(rng):
+    A = hadamard_frame(128)
+    net = homogeneous_ista(A, 3, 20)
+    for _ in range(4):
+        x = sparse_signals(rng, 2500, 256, 3)
+        y = x @ A.T
+        error = np.abs(net(y) - x).sum(axis=1)
+        assert (error <= net.certificate.bound(y) + 1e-13 * np.abs(x).sum(axis=1)).all()
+
+
 def test_ista_scales_columns_and_takes_noise(rng):
     A = hadamard_frame(64) * rng.uniform(0.2, 5.0, 128)
     norms = np.linalg.norm(A, axis=0)

@@ -28,6 +28,9 @@ COMMANDS = {
     "recover": Command(
         "homfast.cli.recover", "recover a photograph from a quarter of its measurements", "demo"
     ),
+    "experiment": Command(
+        "homfast.cli.experiment", "run what the theory claims, with verdicts and figures", "demo"
+    ),
     "bench": Command("homfast.bench.cli", "time the kernels beside NumPy and PyTorch", "bench"),
     "info": Command("homfast.cli.info", "versions, backends, targets and threads", "demo"),
 }
