@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 EMULATION = ROOT / "tests" / "emulation" / "cuda"
 BUILD = ROOT / "build" / "cuda-emulated"
 FLAGS = "-std=c++17 -O1 -fPIC -fvisibility=hidden -ffp-contract=off -Wall -Wextra -Werror "
-FLAGS += "-Wno-unknown-pragmas -Wno-attributes"
+FLAGS += "-Wno-unknown-pragmas -Wno-attributes -DHF_MANY_TILES=4"
 
 
 def build() -> Path:

@@ -57,10 +57,11 @@ def wanted_forward(x, weight, slope):
     return out, mask
 
 
-@pytest.mark.parametrize("stride", [None, 3])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_exact_integers(emulation, rng, dtype, size, stride):
+def test_exact_integers(emulation, rng, dtype, size):
+    """Rows of some sizes lie apart."""
     rows, k, n = size
+    stride = 3 if rows % 2 else None
     x, weight = oracles.integers(rng, (rows, k), dtype), oracles.integers(rng, (n, k), dtype)
     z = forward(emulation, "linear", x, weight, stride=stride)
     oracles.assert_same_bits(z, x @ weight.T, f"linear {size}")
@@ -84,7 +85,9 @@ def test_exact_integers(emulation, rng, dtype, size, stride):
 @pytest.mark.parametrize("kind", oracles.KINDS)
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
 def test_componentwise_bound(emulation, rng, dtype, kind, precision):
-    for rows, k, n in [(5, 7, 9), (40, 300, 33), (33, 70, 40)]:
+    if dtype == np.float64 and precision != "highest":
+        pytest.skip("float64 ignores the precision")
+    for rows, k, n in [(5, 7, 9), (35, 300, 33), (70, 70, 65)]:
         x, weight = oracles.operands(rng, kind, rows, k, n, dtype)
         extra = {"highest": 0, "high": 2.0**-15, "medium": 2.0**-7 + 2.0**-16}[precision]
 
@@ -124,11 +127,11 @@ def test_multiply_adds_have_the_bits_of_the_processor(emulation, rng):
 
 
 def test_row_has_the_bits_it_has_alone(emulation, rng, dtype):
-    """Also where the batch chooses other tiles."""
-    weight = rng.standard_normal((300, 70)).astype(dtype)
-    x = rng.standard_normal((1300, 70)).astype(dtype)
+    """Also where the batch chooses other tiles: here, from four large ones on."""
+    weight = rng.standard_normal((140, 70)).astype(dtype)
+    x = rng.standard_normal((260, 70)).astype(dtype)
     many = forward(emulation, "linear", x, weight)
-    for rows in (slice(0, 1), slice(31, 34), slice(1290, 1300)):
+    for rows in (slice(0, 1), slice(31, 34), slice(250, 260)):
         alone = forward(emulation, "linear", x[rows], weight)
         oracles.assert_same_bits(many[rows], alone, str(rows))
 

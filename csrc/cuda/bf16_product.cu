@@ -8,9 +8,6 @@ namespace {
 
 using Large = UnitTile<2, 4, 4, 4>;  // 128 x 128
 using Small = UnitTile<2, 2, 2, 4>;  // 64 x 64
-// Results of fewer large tiles than this leave most of a device idle, and take small ones.
-constexpr index_t kManyTiles = 96;
-
 __global__ void __launch_bounds__(kThreads) clear_words(std::uint32_t* words, index_t count) {
   for (index_t i = global_index(); i < count; i += global_step()) words[i] = 0;
 }

@@ -6,9 +6,6 @@
 namespace homfast::cuda {
 namespace {
 
-// Results of fewer large tiles than this leave most of a device idle, and take small ones.
-constexpr index_t kManyTiles = 96;
-
 template <class Shape, class T, bool ATransposed, bool BRows>
 void run_tiles(const Product<T>& p, Chunks<T> chunks, index_t count, Stream stream) {
   using Left = ArrayLines<T, !ATransposed, Shape::rows, Shape::depth, Shape::threads>;

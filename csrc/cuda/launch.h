@@ -39,6 +39,13 @@ void launch(const char* name, void (*kernel)(Parameters...), index_t blocks, int
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), name);
 }
 
+// Results of fewer large tiles than this leave most of a device idle, and take small ones. The emulated
+// kernels of the tests, which are slow, take large ones earlier.
+#ifndef HF_MANY_TILES
+#define HF_MANY_TILES 96
+#endif
+constexpr index_t kManyTiles = HF_MANY_TILES;
+
 // Elementwise kernels: blocks of kThreads, each thread from its own index on in steps of the grid.
 constexpr int kThreads = 256;
 inline index_t blocks_for(index_t size) {

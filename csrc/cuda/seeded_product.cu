@@ -105,9 +105,6 @@ struct SignLines {
   }
 };
 
-// Results of fewer large tiles than this leave most of a device idle, and take small ones.
-constexpr index_t kManyTiles = 96;
-
 template <class Shape, class Right, class T>
 void run_tiles(const SeededBlock& from, const Product<T>& p, Stream stream) {
   using Left = ArrayLines<T, true, Shape::rows, Shape::depth, Shape::threads>;
