@@ -242,7 +242,9 @@ def extensions(nvcc, native):
     return {"ext_modules": found, "cmdclass": {"build_ext": BuildExtension}}
 
 
-NATIVE, NVCC = os.environ.get("HOMFAST_NATIVE", "1") != "0", find_nvcc()
+NATIVE = os.environ.get("HOMFAST_NATIVE", "1") != "0"
+# HOMFAST_NATIVE=0 is pure Python, unless CUDA is asked for by name.
+NVCC = find_nvcc() if NATIVE or os.environ.get("HOMFAST_CUDA") == "1" else None
 if not NATIVE:
     print("homfast: HOMFAST_NATIVE=0: no extension for the CPU, the reference backend computes")
 if NVCC is None:

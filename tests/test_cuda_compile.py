@@ -21,7 +21,7 @@ setuptools.setup = lambda **options: None
 sys.argv = ["setup.py"]
 import runpy
 names = runpy.run_path("setup.py", run_name="__main__")
-print(names["NVCC"] or "")
+print(names["find_nvcc"]() or "")
 for name, flags in names["CUDA_ARCHS"].items():
     print(name, *names["CUDA_FLAGS"], *flags)
 """
