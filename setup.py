@@ -1,11 +1,15 @@
-"""Builds homfast._native; the one file that knows compiler flags.
+"""Builds homfast._native and homfast._cuda; the one file that knows compiler flags.
 
-HOMFAST_NATIVE=0 builds no extension. HOMFAST_BUILD_JOBS sets how many files compile at a time.
+HOMFAST_NATIVE=0 builds no extension for the CPU. HOMFAST_CUDA=0 builds none for CUDA devices, 1
+fails without nvcc, auto (the default) builds it where nvcc is found, at CUDA_HOME, CUDA_PATH, PATH
+or /usr/local/cuda. HOMFAST_CUDA_ARCHS builds for fewer of the CUDA architectures, for developers.
+HOMFAST_BUILD_JOBS sets how many files compile at a time.
 """
 
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +40,22 @@ ARCHITECTURE, BASELINE = {
 }.get(platform.machine(), ("", []))
 # gcc 12 warns about uninitialised values within its own AVX-512 header.
 TARGET_FLAGS = ["-Wno-ignored-attributes", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
+
+# Machine code for each architecture, and PTX of the lowest, for those that come after.
+CUDA_ARCHS = {
+    "80": ["-gencode", "arch=compute_80,code=[sm_80,compute_80]"],
+    "90a": ["-gencode", "arch=compute_90a,code=sm_90a"],
+    "100": ["-gencode", "arch=compute_100,code=sm_100"],
+    "120": ["-gencode", "arch=compute_120,code=sm_120"],
+}
+CUDA_FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-fmad=false",  # a product and a sum are fused where kernels say so
+    "--cudart=static",
+    "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall",
+    "-MMD",
+]
 
 
 def list_targets():
@@ -71,7 +91,7 @@ def compiler_takes(flags):
 
 def headers():
     """Every file that a source may include, relative to this one's folder."""
-    found = (p for p in (ROOT / CSRC).rglob("*") if p.suffix in {".h", ".inc", ".def"})
+    found = (p for p in (ROOT / CSRC).rglob("*") if p.suffix in {".h", ".cuh", ".inc", ".def"})
     return sorted(str(p.relative_to(ROOT)) for p in found)
 
 
@@ -91,12 +111,60 @@ def needs_recompile(obj, src):
     )
 
 
-def native_extension():
-    """The extension and the command that builds it, with each target's own flags."""
-    from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
+def find_nvcc():
+    """The CUDA compiler, or None; an error where HOMFAST_CUDA=1 and there is none."""
+    wish = os.environ.get("HOMFAST_CUDA", "auto")
+    if wish not in ("auto", "0", "1"):
+        raise SystemExit(f"HOMFAST_CUDA: got {wish!r}, wanted auto, 0 or 1")
+    if wish == "0":
+        return None
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
+    places = [str(Path(home) / "bin") for home in homes if home]
+    places += [os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
+    nvcc = shutil.which("nvcc", path=os.pathsep.join(places))
+    if nvcc is None and wish == "1":
+        raise SystemExit(
+            "HOMFAST_CUDA=1: nvcc is not found; set CUDA_HOME to a CUDA toolkit of version 12.8 or "
+            "higher, or HOMFAST_CUDA=auto"
+        )
+    return nvcc
 
-    ParallelCompile("HOMFAST_BUILD_JOBS", default=0, needs_recompile=needs_recompile).install()
-    targets = list_targets()
+
+def cuda_flags():
+    """Flags of nvcc for the architectures that were asked for."""
+    names = os.environ.get("HOMFAST_CUDA_ARCHS", " ".join(CUDA_ARCHS)).split()
+    unknown = sorted(set(names) - set(CUDA_ARCHS))
+    if unknown or not names:
+        raise SystemExit(f"HOMFAST_CUDA_ARCHS: got {names}, wanted some of {', '.join(CUDA_ARCHS)}")
+    return [*CUDA_FLAGS, *(flag for name in names for flag in CUDA_ARCHS[name])]
+
+
+def cuda_libraries(nvcc):
+    """Folders in which the static runtime may be: nvcc itself tells, for it may be a script."""
+    command = [nvcc, "--dryrun", "-x", "cu", "-E", os.devnull]
+    told = subprocess.run(command, capture_output=True, text=True).stderr
+    top = re.search(r"TOP=(\S+)", told)
+    home = Path(top[1] if top else nvcc).resolve()
+    home = home if top else home.parent.parent
+    folders = [
+        "lib64",
+        "lib",
+        *(f"targets/{machine}/lib" for machine in ("x86_64-linux", "sbsa-linux")),
+    ]
+    return [str(home / folder) for folder in folders if (home / folder).is_dir()]
+
+
+def compile_cuda(nvcc, obj, src):
+    """One .cu file; what it read goes beside the object, as of C++ files."""
+    flags = [*cuda_flags(), f"-I{CSRC}"]
+    listing = str(Path(obj).with_suffix(".d"))
+    subprocess.run([nvcc, *flags, "-MF", listing, "-c", src, "-o", obj], check=True)
+
+
+def native_extension(targets):
+    """The extension of the kernels for processors; `targets` loses those the compiler lacks."""
+    from pybind11.setup_helpers import Pybind11Extension
+
     for name, flags in list(targets.items()):
         if flags and not compiler_takes(flags):
             print(f"homfast: the compiler lacks {' '.join(flags)}: target {name} is left out")
@@ -106,6 +174,43 @@ def native_extension():
     )
     # The slowest first, so that the others compile beside it.
     sources = [str(CSRC / "targets" / f"{name}.cpp") for name in targets] + sources
+
+    return Pybind11Extension(
+        "homfast._native",
+        sources,
+        include_dirs=[str(CSRC)],
+        depends=headers(),
+        cxx_std=17,
+        extra_compile_args=FLAGS + BASELINE,
+        extra_link_args=["-pthread"],
+    )
+
+
+def cuda_extension(nvcc):
+    """The extension of the kernels for CUDA devices. It imports where there is no driver."""
+    from pybind11.setup_helpers import Pybind11Extension
+
+    return Pybind11Extension(
+        "homfast._cuda",
+        sorted(str(p) for p in (CSRC / "cuda").glob("*.c*") if p.suffix in {".cu", ".cpp"}),
+        include_dirs=[str(CSRC)],
+        depends=headers(),
+        cxx_std=17,
+        extra_compile_args=FLAGS + BASELINE,
+        library_dirs=cuda_libraries(nvcc),
+        libraries=["cudart_static", "dl", "rt", "pthread"],
+    )
+
+
+def extensions(nvcc, native):
+    """The extensions and the command that builds them, with each file's own flags."""
+    from pybind11.setup_helpers import ParallelCompile, build_ext
+
+    ParallelCompile("HOMFAST_BUILD_JOBS", default=0, needs_recompile=needs_recompile).install()
+    targets = list_targets() if native else {}
+    found = [native_extension(targets)] if native else []
+    if nvcc:
+        found.append(cuda_extension(nvcc))
 
     class BuildExtension(build_ext):
         def finalize_options(self):
@@ -117,31 +222,31 @@ def native_extension():
 
         def build_extensions(self):
             compile_one = self.compiler._compile
+            self.compiler.src_extensions.append(".cu")
 
             def compile_with_target_flags(obj, src, ext, cc_args, extra, pp_opts):
                 path = Path(src)
+                if path.suffix == ".cu":
+                    return compile_cuda(nvcc, obj, src)
                 if path.parent.name == "targets":
                     extra = [*extra, *TARGET_FLAGS, *targets[path.stem]]
                 compile_one(obj, src, ext, cc_args, extra, pp_opts)
 
             self.compiler._compile = compile_with_target_flags
             super().build_extensions()
-            print(f"homfast: built homfast._native with targets {', '.join(targets)}")
+            if native:
+                print(f"homfast: built homfast._native with targets {', '.join(targets)}")
+            if nvcc:
+                print(f"homfast: built homfast._cuda with {nvcc}")
 
-    extension = Pybind11Extension(
-        "homfast._native",
-        sources,
-        include_dirs=[str(CSRC)],
-        depends=headers(),
-        cxx_std=17,
-        extra_compile_args=FLAGS + BASELINE,
-        extra_link_args=["-pthread"],
-    )
-    return {"ext_modules": [extension], "cmdclass": {"build_ext": BuildExtension}}
+    return {"ext_modules": found, "cmdclass": {"build_ext": BuildExtension}}
 
 
-if os.environ.get("HOMFAST_NATIVE", "1") == "0":
-    print("homfast: HOMFAST_NATIVE=0: no extension, the reference backend computes")
-    setup()
-else:
-    setup(**native_extension())
+NATIVE = os.environ.get("HOMFAST_NATIVE", "1") != "0"
+# HOMFAST_NATIVE=0 is pure Python, unless CUDA is asked for by name.
+NVCC = find_nvcc() if NATIVE or os.environ.get("HOMFAST_CUDA") == "1" else None
+if not NATIVE:
+    print("homfast: HOMFAST_NATIVE=0: no extension for the CPU, the reference backend computes")
+if NVCC is None:
+    print("homfast: no nvcc, or HOMFAST_CUDA=0: no extension for CUDA devices")
+setup(**extensions(NVCC, NATIVE)) if NATIVE or NVCC else setup()

@@ -1,0 +1,416 @@
+// The module homfast._cuda: arrays to views, checks, calls. Each op takes what its twin of _native
+// takes, then scratch where it needs some, and the stream's handle.
+#include "cuda/device_array.h"
+
+namespace homfast::cuda {
+namespace {
+
+using Object = py::object;
+using Optional = std::optional<py::object>;
+using Handle = std::uintptr_t;
+
+void linear_call(const Object& x, const Object& weight, Epilogue epilogue, double slope,
+                 const Optional& mask, const Object& out, const std::string& precision,
+                 const Optional& scratch, Handle stream) {
+  for_dtype(out, "out", [&](auto zero) {
+    using T = decltype(zero);
+    Call call(stream);
+    const auto to = call.matrix<T>(out, "out");
+    const auto from = call.matrix<const T>(x, "x"), w = call.matrix<const T>(weight, "weight");
+    check(from.cols == w.cols && to.rows == from.rows && to.cols == w.rows,
+          "x, weight, out: shapes do not match");
+    const auto bits = call.mask(mask, to.rows, to.cols, epilogue == Epilogue::relu);
+    const Precision level = precision_of(precision);
+    const auto memory = call.scratch(scratch, linear_scratch<T>(to.rows, w.cols, w.rows, level));
+    call.run([&](Stream on) {
+      linear<T>(from, w, epilogue, static_cast<T>(slope), bits, to, level, memory, on);
+    });
+  });
+}
+
+void grad_input_call(const Object& grad_output, const Object& weight, const Optional& mask,
+                     double slope, const Object& out, const std::string& precision,
+                     const Optional& scratch, Handle stream) {
+  for_dtype(out, "out", [&](auto zero) {
+    using T = decltype(zero);
+    Call call(stream);
+    const auto to = call.matrix<T>(out, "out");
+    const auto grad = call.matrix<const T>(grad_output, "grad_output");
+    const auto w = call.matrix<const T>(weight, "weight");
+    check(grad.cols == w.rows && to.rows == grad.rows && to.cols == w.cols,
+          "grad_output, weight, out: shapes do not match");
+    const auto bits = call.mask(mask, grad.rows, grad.cols, false);
+    const Precision level = precision_of(precision);
+    const auto memory = call.scratch(scratch, grad_input_scratch<T>(to.rows, w.cols, w.rows, level));
+    call.run([&](Stream on) {
+      grad_input<T>(grad, w, bits, static_cast<T>(slope), to, level, memory, on);
+    });
+  });
+}
+
+void grad_weight_call(const Object& grad_output, const Object& x, const Optional& mask, double slope,
+                      const Object& out, const std::string& precision, const Optional& scratch,
+                      Handle stream) {
+  for_dtype(out, "out", [&](auto zero) {
+    using T = decltype(zero);
+    Call call(stream);
+    const auto to = call.matrix<T>(out, "out");
+    const auto grad = call.matrix<const T>(grad_output, "grad_output");
+    const auto from = call.matrix<const T>(x, "x");
+    check(grad.rows == from.rows && to.rows == grad.cols && to.cols == from.cols,
+          "grad_output, x, out: shapes do not match");
+    const auto bits = call.mask(mask, grad.rows, grad.cols, false);
+    const Precision level = precision_of(precision);
+    const auto memory =
+        call.scratch(scratch, grad_weight_scratch<T>(from.rows, to.cols, to.rows, level));
+    call.run([&](Stream on) {
+      grad_weight<T>(grad, from, bits, static_cast<T>(slope), to, level, memory, on);
+    });
+  });
+}
+
+// Bytes of scratch for an op on a layer of these sizes.
+index_t layer_scratch(const std::string& op, index_t rows, index_t in_features, index_t out_features,
+                      int itemsize, const std::string& precision) {
+  const Precision level = precision_of(precision);
+  const bool is_float = itemsize == 4;
+  if (op == "linear") {
+    return is_float ? linear_scratch<float>(rows, in_features, out_features, level)
+                    : linear_scratch<double>(rows, in_features, out_features, level);
+  }
+  if (op == "grad_input") {
+    return is_float ? grad_input_scratch<float>(rows, in_features, out_features, level)
+                    : grad_input_scratch<double>(rows, in_features, out_features, level);
+  }
+  check(op == "grad_weight", "op: wanted 'linear', 'grad_input' or 'grad_weight'");
+  return is_float ? grad_weight_scratch<float>(rows, in_features, out_features, level)
+                  : grad_weight_scratch<double>(rows, in_features, out_features, level);
+}
+
+void bind_layers(py::module_& m) {
+  m.def("layer_scratch", &layer_scratch, py::arg("op"), py::arg("rows"), py::arg("in_features"),
+        py::arg("out_features"), py::arg("itemsize"), py::arg("precision"));
+  m.def(
+      "linear",
+      [](const Object& x, const Object& weight, const Object& out, const std::string& precision,
+         const Optional& scratch, Handle stream) {
+        linear_call(x, weight, Epilogue::none, 0, {}, out, precision, scratch, stream);
+      },
+      py::arg("x"), py::arg("weight"), py::arg("out"), py::arg("precision"), py::arg("scratch"),
+      py::arg("stream"));
+  m.def(
+      "linear_relu",
+      [](const Object& x, const Object& weight, double negative_slope, const Object& out,
+         const Optional& mask, const std::string& precision, const Optional& scratch, Handle stream) {
+        linear_call(x, weight, Epilogue::relu, negative_slope, mask, out, precision, scratch, stream);
+      },
+      py::arg("x"), py::arg("weight"), py::arg("negative_slope"), py::arg("out"), py::arg("mask"),
+      py::arg("precision"), py::arg("scratch"), py::arg("stream"));
+  m.def(
+      "linear_masked",
+      [](const Object& x, const Object& weight, const Object& mask, double negative_slope,
+         const Object& out, const std::string& precision, const Optional& scratch, Handle stream) {
+        linear_call(x, weight, Epilogue::masked, negative_slope, mask, out, precision, scratch, stream);
+      },
+      py::arg("x"), py::arg("weight"), py::arg("mask"), py::arg("negative_slope"), py::arg("out"),
+      py::arg("precision"), py::arg("scratch"), py::arg("stream"));
+  m.def("grad_input", &grad_input_call, py::arg("grad_output"), py::arg("weight"), py::arg("mask"),
+        py::arg("negative_slope"), py::arg("out"), py::arg("precision"), py::arg("scratch"),
+        py::arg("stream"));
+  m.def("grad_weight", &grad_weight_call, py::arg("grad_output"), py::arg("x"), py::arg("mask"),
+        py::arg("negative_slope"), py::arg("out"), py::arg("precision"), py::arg("scratch"),
+        py::arg("stream"));
+}
+
+void bind_updates(py::module_& m) {
+  m.def(
+      "adam_update",
+      [](const Object& weight, const Object& grad, const Object& first_moment,
+         const Object& second_moment, const std::vector<double>& coefficients, Handle stream) {
+        check(coefficients.size() == 7, "coefficients: wanted seven");
+        const auto& c = coefficients;
+        const AdamCoefficients all{c[0], c[1], c[2], c[3], c[4], c[5], c[6]};
+        for_dtype(weight, "weight", [&](auto zero) {
+          using T = decltype(zero);
+          Call call(stream);
+          index_t size = -1;
+          T* const w = call.elements<T>(weight, "weight", size);
+          const T* const g = call.elements<T>(grad, "grad", size);
+          T* const first = call.elements<T>(first_moment, "first_moment", size);
+          T* const second = call.elements<T>(second_moment, "second_moment", size);
+          call.run([&](Stream on) { adam_update<T>(w, g, first, second, size, all, on); });
+        });
+      },
+      py::arg("weight"), py::arg("grad"), py::arg("first_moment"), py::arg("second_moment"),
+      py::arg("coefficients"), py::arg("stream"));
+  m.def(
+      "sgd_update",
+      [](const Object& weight, const Object& grad, double learning_rate, double weight_decay,
+         Handle stream) {
+        for_dtype(weight, "weight", [&](auto zero) {
+          using T = decltype(zero);
+          Call call(stream);
+          index_t size = -1;
+          T* const w = call.elements<T>(weight, "weight", size);
+          const T* const g = call.elements<T>(grad, "grad", size);
+          call.run([&](Stream on) {
+            sgd_update<T>(w, g, size, static_cast<T>(learning_rate), static_cast<T>(weight_decay), on);
+          });
+        });
+      },
+      py::arg("weight"), py::arg("grad"), py::arg("learning_rate"), py::arg("weight_decay"),
+      py::arg("stream"));
+  m.def("square_residual_scratch", &square_residual_scratch, py::arg("size"));
+  m.def(
+      "square_residual",
+      [](const Object& residual, const Object& target, double scale, const Object& sum,
+         const Optional& scratch, Handle stream) {
+        for_dtype(residual, "residual", [&](auto zero) {
+          using T = decltype(zero);
+          Call call(stream);
+          index_t size = -1, one = 1;
+          double* const to = call.elements<double>(sum, "sum", one);
+          T* const values = call.elements<T>(residual, "residual", size);
+          const T* const wanted = call.elements<T>(target, "target", size);
+          const auto memory = call.scratch(scratch, square_residual_scratch(size));
+          call.run([&](Stream on) {
+            square_residual<T>(values, wanted, size, static_cast<T>(scale), to, memory, on);
+          });
+        });
+      },
+      py::arg("residual"), py::arg("target"), py::arg("scale"), py::arg("sum"), py::arg("scratch"),
+      py::arg("stream"));
+}
+
+template <class From, class To>
+void convert(const Object& values, const Object& out, Handle stream,
+             void (*op)(MatrixView<const From>, MatrixView<To>, Stream)) {
+  Call call(stream);
+  const auto from = call.matrix<const From>(values, "values");
+  const auto to = call.matrix<To>(out, "out");
+  check(from.rows == to.rows && from.cols == to.cols, "out: shape does not match");
+  call.run([&](Stream on) { op(from, to, on); });
+}
+
+void bind_conversions(py::module_& m) {
+  m.def(
+      "widen_bfloat16",
+      [](const Object& values, const Object& out, Handle stream) {
+        convert<std::uint16_t, float>(values, out, stream, &widen_bfloat16);
+      },
+      py::arg("values"), py::arg("out"), py::arg("stream"));
+  m.def(
+      "round_to_bfloat16",
+      [](const Object& values, const Object& out, Handle stream) {
+        convert<float, std::uint16_t>(values, out, stream, &round_to_bfloat16);
+      },
+      py::arg("values"), py::arg("out"), py::arg("stream"));
+}
+
+template <class Fill>
+void seeded_block(std::uint64_t seed, std::uint32_t stream_word, std::uint64_t row,
+                  std::uint64_t column, const Object& out, Handle stream, Fill fill) {
+  for_dtype(out, "out", [&](auto zero) {
+    using T = decltype(zero);
+    Call call(stream);
+    const auto to = call.matrix<T>(out, "out");
+    call.run([&](Stream on) { fill(SeededBlock{seed, row, column, stream_word}, to, on); });
+  });
+}
+
+template <class Product>
+bool seeded_product(std::uint64_t seed, std::uint32_t stream_word, std::uint64_t row, const Object& x,
+                    const Object& out, Handle stream, Product product) {
+  for_dtype(out, "out", [&](auto zero) {
+    using T = decltype(zero);
+    Call call(stream);
+    const auto to = call.matrix<T>(out, "out");
+    const auto from = call.matrix<const T>(x, "x");
+    check(from.rows == to.rows, "x, out: shapes do not match");
+    call.run([&](Stream on) { product(SeededBlock{seed, row, 0, stream_word}, from, to, on); });
+  });
+  return true;
+}
+
+void bind_seeded(py::module_& m) {
+  m.def(
+      "gaussian_block",
+      [](std::uint64_t seed, std::uint32_t stream_word, std::uint64_t row, std::uint64_t column,
+         const Object& out, Handle stream) {
+        seeded_block(seed, stream_word, row, column, out, stream,
+                     [](const SeededBlock& from, auto to, Stream on) { gaussian_block(from, to, on); });
+      },
+      py::arg("seed"), py::arg("stream_word"), py::arg("row"), py::arg("column"), py::arg("out"),
+      py::arg("stream"));
+  m.def(
+      "rademacher_block",
+      [](std::uint64_t seed, std::uint32_t stream_word, std::uint64_t row, std::uint64_t column,
+         const Object& out, Handle stream) {
+        seeded_block(seed, stream_word, row, column, out, stream,
+                     [](const SeededBlock& from, auto to, Stream on) { rademacher_block(from, to, on); });
+      },
+      py::arg("seed"), py::arg("stream_word"), py::arg("row"), py::arg("column"), py::arg("out"),
+      py::arg("stream"));
+  m.def(
+      "rademacher_words",
+      [](std::uint64_t seed, std::uint32_t stream_word, std::uint64_t row, std::uint64_t column,
+         const Object& out, Handle stream) {
+        Call call(stream);
+        const auto to = call.matrix<std::uint32_t>(out, "out");
+        call.run([&](Stream on) {
+          rademacher_words(SeededBlock{seed, row, column, stream_word}, to, on);
+        });
+      },
+      py::arg("seed"), py::arg("stream_word"), py::arg("row"), py::arg("column"), py::arg("out"),
+      py::arg("stream"));
+  m.def(
+      "gaussian_product",
+      [](std::uint64_t seed, std::uint32_t stream_word, std::uint64_t row, const Object& x, bool adjoint,
+         const Object& out, Handle stream) {
+        return seeded_product(seed, stream_word, row, x, out, stream,
+                              [&](const SeededBlock& from, auto left, auto to, Stream on) {
+                                gaussian_product(from, left, adjoint, to, on);
+                              });
+      },
+      py::arg("seed"), py::arg("stream_word"), py::arg("row"), py::arg("x"), py::arg("adjoint"),
+      py::arg("out"), py::arg("stream"));
+  m.def(
+      "rademacher_product",
+      [](std::uint64_t seed, std::uint32_t stream_word, std::uint64_t row, const Object& x, bool adjoint,
+         const Object& out, Handle stream) {
+        return seeded_product(seed, stream_word, row, x, out, stream,
+                              [&](const SeededBlock& from, auto left, auto to, Stream on) {
+                                rademacher_product(from, left, adjoint, to, on);
+                              });
+      },
+      py::arg("seed"), py::arg("stream_word"), py::arg("row"), py::arg("x"), py::arg("adjoint"),
+      py::arg("out"), py::arg("stream"));
+}
+
+bool is_power_of_two(index_t n) { return n > 0 && (n & (n - 1)) == 0; }
+
+template <class T>
+void walsh_hadamard_call(const Object& x, const Object& out, Handle stream) {
+  Call call(stream);
+  const auto to = call.matrix<T>(out, "out");
+  const auto from = call.matrix<const T>(x, "x");
+  check(from.rows == to.rows && from.cols == to.cols && is_power_of_two(to.cols),
+        "x, out: wanted one shape, whose last axis is a power of two");
+  call.run([&](Stream on) { walsh_hadamard<T>(from, to, on); });
+}
+
+void bind_operators(py::module_& m) {
+  m.def(
+      "walsh_hadamard",
+      [](const Object& x, const Object& out, Handle stream) {
+        if (holds<std::int32_t>(DeviceArray(out, "out"))) {
+          return walsh_hadamard_call<std::int32_t>(x, out, stream);
+        }
+        for_dtype(out, "out", [&](auto zero) { walsh_hadamard_call<decltype(zero)>(x, out, stream); });
+      },
+      py::arg("x"), py::arg("out"), py::arg("stream"));
+  m.def("subsampled_hadamard_scratch", [](index_t batch, index_t size, int itemsize) {
+    return itemsize == 4 ? subsampled_hadamard_scratch<float>(batch, size)
+                         : subsampled_hadamard_scratch<double>(batch, size);
+  });
+  m.def(
+      "subsampled_hadamard",
+      [](const Object& x, const Object& signs, const Object& rows, index_t size, double scale,
+         bool adjoint, const Object& out, const Optional& scratch, Handle stream) {
+        for_dtype(out, "out", [&](auto zero) {
+          using T = decltype(zero);
+          Call call(stream);
+          const auto to = call.matrix<T>(out, "out");
+          const auto from = call.matrix<const T>(x, "x");
+          const index_t n = adjoint ? to.cols : from.cols;
+          index_t m = adjoint ? from.cols : to.cols, words = (n + 31) / 32;
+          const auto* const flips = call.elements<const std::uint32_t>(signs, "signs", words);
+          const auto* const picked = call.elements<const std::int64_t>(rows, "rows", m);
+          check(from.rows == to.rows && is_power_of_two(size) && n <= size && m <= size,
+                "x, out, size: shapes do not match");
+          const auto memory = call.scratch(scratch, subsampled_hadamard_scratch<T>(to.rows, size));
+          call.run([&](Stream on) {
+            subsampled_hadamard<T>(from, flips, picked, size, static_cast<T>(scale), adjoint, to, memory,
+                                   on);
+          });
+        });
+      },
+      py::arg("x"), py::arg("signs"), py::arg("rows"), py::arg("size"), py::arg("scale"),
+      py::arg("adjoint"), py::arg("out"), py::arg("scratch"), py::arg("stream"));
+  m.def(
+      "sparse_sign",
+      [](const Object& entries, const Object& offsets, const Object& x, const Object& out,
+         Handle stream) {
+        for_dtype(out, "out", [&](auto zero) {
+          using T = decltype(zero);
+          Call call(stream);
+          const auto to = call.matrix<T>(out, "out");
+          const auto from = call.matrix<const T>(x, "x");
+          check(from.rows == to.rows, "x, out: shapes do not match");
+          index_t any = -1, ends = to.cols + 1;
+          const auto* const table = call.elements<const std::uint32_t>(entries, "entries", any);
+          static_assert(sizeof(index_t) == sizeof(std::int64_t), "offsets are int64");
+          const auto* const at = call.elements<const std::int64_t>(offsets, "offsets", ends);
+          const SparseSigns signs{table, reinterpret_cast<const index_t*>(at)};
+          call.run([&](Stream on) { sparse_sign<T>(signs, from, to, on); });
+        });
+      },
+      py::arg("entries"), py::arg("offsets"), py::arg("x"), py::arg("out"), py::arg("stream"));
+  m.def(
+      "modulus",
+      [](const std::string& kind, bool complex, const Object& z, const Object& out, Handle stream) {
+        const Modulus which = kind == "magnitude" ? Modulus::magnitude : Modulus::intensity;
+        for_dtype(out, "out", [&](auto zero) {
+          using T = decltype(zero);
+          Call call(stream);
+          index_t size = -1;
+          T* const to = call.elements<T>(out, "out", size);
+          index_t parts = complex ? 2 * size : size;
+          const T* const from = call.elements<const T>(z, "z", parts);
+          call.run([&](Stream on) { modulus<T>(which, complex, from, size, to, on); });
+        });
+      },
+      py::arg("kind"), py::arg("complex"), py::arg("z"), py::arg("out"), py::arg("stream"));
+  m.def(
+      "modulus_gradient",
+      [](const std::string& kind, bool complex, const Object& z, const Object& g, const Object& out,
+         Handle stream) {
+        const Modulus which = kind == "magnitude" ? Modulus::magnitude : Modulus::intensity;
+        for_dtype(out, "out", [&](auto zero) {
+          using T = decltype(zero);
+          Call call(stream);
+          index_t size = -1;
+          const T* const grad = call.elements<const T>(g, "g", size);
+          index_t parts = complex ? 2 * size : size;
+          const T* const from = call.elements<const T>(z, "z", parts);
+          T* const to = call.elements<T>(out, "out", parts);
+          call.run([&](Stream on) { modulus_gradient<T>(which, complex, from, grad, size, to, on); });
+        });
+      },
+      py::arg("kind"), py::arg("complex"), py::arg("z"), py::arg("g"), py::arg("out"),
+      py::arg("stream"));
+}
+
+PYBIND11_MODULE(_cuda, m) {
+  m.doc() = "The CUDA kernels of homfast; use them through homfast.";
+  py::register_exception<CudaError>(m, "CudaError", PyExc_RuntimeError);
+  m.def("why_unavailable", &why_unavailable);
+  m.def("devices", [] {
+    py::list all;
+    for (int device = 0; device < device_count(); ++device) {
+      const DeviceReport report = device_report(device);
+      all.append(report.name + ", compute capability " + std::to_string(report.major) + "." +
+                 std::to_string(report.minor) + ", " + std::to_string(report.multiprocessors) +
+                 " multiprocessors");
+    }
+    return all;
+  });
+  bind_layers(m);
+  bind_updates(m);
+  bind_conversions(m);
+  bind_seeded(m);
+  bind_operators(m);
+}
+
+}  // namespace
+}  // namespace homfast::cuda

@@ -1,0 +1,103 @@
+// The seam between the bindings and the kernels: twins of the ops of core, by name and argument
+// order, in plain types, with scratch and a stream last. No caller needs CUDA's headers.
+//
+// Shapes have been checked by the bindings, and the stream's device is current (DeviceScope). An op
+// launches on the stream and returns: it allocates nothing and waits for nothing, so that a CUDA graph
+// can capture it. Each may throw CudaError or std::bad_alloc.
+#pragma once
+
+#include "core/views.h"
+
+namespace homfast::cuda {
+
+using Stream = void*;  // cudaStream_t
+
+// Memory on the device that an op uses while it runs; each op tells how much it wants.
+struct Scratch {
+  void* data = nullptr;
+  index_t bytes = 0;
+};
+
+// out = epilogue(x weight^T). A mask without data is none.
+template <class T>
+index_t linear_scratch(index_t rows, index_t in_features, index_t out_features, Precision precision);
+template <class T>
+void linear(MatrixView<const T> x, MatrixView<const T> weight, Epilogue epilogue, T slope,
+            MaskView mask, MatrixView<T> out, Precision precision, Scratch scratch, Stream stream);
+
+// out = (mask applied to grad_output) weight.
+template <class T>
+index_t grad_input_scratch(index_t rows, index_t in_features, index_t out_features,
+                           Precision precision);
+template <class T>
+void grad_input(MatrixView<const T> grad_output, MatrixView<const T> weight, MaskView mask, T slope,
+                MatrixView<T> out, Precision precision, Scratch scratch, Stream stream);
+
+// out = (mask applied to grad_output)^T x: chunks of rows that the sizes of the layer choose, and
+// these in their order.
+template <class T>
+index_t grad_weight_scratch(index_t rows, index_t in_features, index_t out_features,
+                            Precision precision);
+template <class T>
+void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
+                 MatrixView<T> out, Precision precision, Scratch scratch, Stream stream);
+
+template <class T>
+void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
+                 const AdamCoefficients& coefficients, Stream stream);
+template <class T>
+void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay,
+                Stream stream);
+
+// residual = scale (residual - target), *sum = the sum of the squares before scaling: partial sums
+// of fixed chunks, and these in their order.
+index_t square_residual_scratch(index_t size);
+template <class T>
+void square_residual(T* residual, const T* target, index_t size, T scale, double* sum,
+                     Scratch scratch, Stream stream);
+
+void widen_bfloat16(MatrixView<const std::uint16_t> from, MatrixView<float> to, Stream stream);
+void round_to_bfloat16(MatrixView<const float> from, MatrixView<std::uint16_t> to, Stream stream);
+
+// Blocks of seeded entries, to the bit those of the CPU.
+template <class T>
+void gaussian_block(const SeededBlock& from, MatrixView<T> out, Stream stream);
+template <class T>
+void rademacher_block(const SeededBlock& from, MatrixView<T> out, Stream stream);
+void rademacher_words(const SeededBlock& from, MatrixView<std::uint32_t> out, Stream stream);
+
+// out = x A^T, or x A if adjoint; A has the entries of the block from (from.row, 0) on, and is not
+// stored. from.column is 0.
+template <class T>
+void gaussian_product(const SeededBlock& from, MatrixView<const T> x, bool adjoint,
+                      MatrixView<T> out, Stream stream);
+template <class T>
+void rademacher_product(const SeededBlock& from, MatrixView<const T> x, bool adjoint,
+                        MatrixView<T> out, Stream stream);
+
+// The Walsh-Hadamard transform of each row, for float, double and int32; x may be out.
+template <class T>
+void walsh_hadamard(MatrixView<const T> x, MatrixView<T> out, Stream stream);
+
+// out = scale R H D x, or the adjoint. `rows` are distinct and below `size`.
+template <class T>
+index_t subsampled_hadamard_scratch(index_t batch, index_t size);
+template <class T>
+void subsampled_hadamard(MatrixView<const T> x, const std::uint32_t* signs, const std::int64_t* rows,
+                         index_t size, T scale, bool adjoint, MatrixView<T> out, Scratch scratch,
+                         Stream stream);
+
+// out(b, i) = the sum of the entries of row i of the table in their order, each times its x(b, column).
+template <class T>
+void sparse_sign(const SparseSigns& table, MatrixView<const T> x, MatrixView<T> out, Stream stream);
+
+// |z| or |z|^2 of rows of complex numbers (re, im, ..) or, with `complex` false, of real ones; and the
+// gradient with respect to z for a gradient g of that.
+enum class Modulus { magnitude, intensity };
+template <class T>
+void modulus(Modulus kind, bool complex, const T* z, index_t size, T* out, Stream stream);
+template <class T>
+void modulus_gradient(Modulus kind, bool complex, const T* z, const T* g, index_t size, T* out,
+                      Stream stream);
+
+}  // namespace homfast::cuda
