@@ -80,7 +80,10 @@ class DeviceTraining:
         return y, dy
 
     def fit_step(self, x, target, adam, learning_rate, weight_decay, first, second):
-        """As the protocol says. Waits for the device once: the loss decides about the update."""
+        """As the protocol says, but for what the update made infinite: the next loss tells.
+
+        Waits for the device once: the loss decides about the update.
+        """
         ops, layers = self._network.ops, self._network.layers
         residual, trace = self.trace(x)
         count = max(math.prod(residual.shape), 1)
@@ -88,14 +91,14 @@ class DeviceTraining:
         ops.square_residual(residual, target, 2.0 / count, total)
         loss = float(total[0]) / count
         if not math.isfinite(loss):
-            return loss
+            return loss, True
         _, gradients = trace.pull_back(residual, False)
         for index, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
             if adam:
                 ops.adam_update(layer.array, gradient, first[index], second[index], adam)
             else:
                 ops.sgd_update(layer.array, gradient, learning_rate, weight_decay)
-        return loss
+        return loss, True
 
 
 class DeviceTrace:

@@ -82,7 +82,7 @@ class Part:
             ):
                 view = views[index] = _view(weight)
             relu = index < last or self.last_relu
-            values = short_way(values, view[0], relu, slope if relu else 0.0, False)
+            values = short_way(values, view[0], relu, slope if relu else 0.0, False, None)
             if values is None:
                 return None
         return torch.from_numpy(values)
