@@ -116,7 +116,7 @@ def bench(*words):
 def test_command_measures_and_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("homfast.bench.peak.copy_bandwidth", lambda threads: 1e9)
     quick = functools.partial(compare.Settings, burst=1e-4, pause=0.0)
-    monkeypatch.setattr(operators, "Settings", quick)
+    monkeypatch.setattr(compare, "Settings", quick)
     monkeypatch.setattr(operators_memory, "extra_bytes", lambda probe, threads: 2_500_000)
     path = tmp_path / "operators.json"
     words = ["--scale", "64", "--rounds", "3", "--peers", "numpy", "--json", str(path)]

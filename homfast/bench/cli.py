@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from homfast.bench import arithmetic
+from homfast.bench.plan import Plan, print_backend_note
 
 KINDS = ("layers", "networks", "training", "operators", "invariance")
 
@@ -66,37 +65,26 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
 
-def _plan(args: argparse.Namespace) -> Any:
+def _plan(args: argparse.Namespace) -> Plan:
     if args.kind == "operators":
-        from homfast.bench.operators import Plan
+        from homfast.bench import operators
 
-        return Plan(args)
+        return operators.OperatorsPlan(args)
     if args.scale is not None:
         raise ValueError("--scale: is for operators; --shapes sets those of the other kinds")
     return _Plan(args)
 
 
-class _Plan:
-    """Checked arguments and what follows from them."""
+class _Plan(Plan):
+    """Layers, networks, training steps, invariance: kinds that are modules with the same names."""
 
     def __init__(self, args: argparse.Namespace):
-        from homfast._backends import automatic, native
-        from homfast.bench import peers, roofline, threads
-        from homfast.bench.compare import Settings
-        from homfast.bench.machine import target
+        from homfast._backends import native
+        from homfast.bench import peers, roofline
 
+        super().__init__(args)
         self.kind: Any = importlib.import_module(f"homfast.bench.{args.kind}")
-        self.args = args
         self.cases = [self.kind.parse(s) for s in args.shapes] if args.shapes else self.kind.CASES
-        self.threads = args.threads if args.threads is not None else threads.default_threads()
-        if not 1 <= self.threads <= 4096:
-            raise ValueError(f"--threads: got {self.threads}, wanted 1 to 4096")
-        rounds = args.rounds if args.rounds is not None else Settings().rounds
-        if rounds < 3:
-            raise ValueError(f"--rounds: got {rounds}, wanted at least 3 for a median")
-        if args.seconds is not None and not args.seconds > 0:
-            raise ValueError(f"--seconds: got {args.seconds}, wanted more than 0")
-        self.settings = Settings(rounds=rounds, seconds=args.seconds)
         self.options = _options(self.kind, args)
         names = args.peers if args.peers is not None else self.kind.PEERS
         if not self.kind.PEERS:  # our kernels beside themselves
@@ -105,33 +93,15 @@ class _Plan:
             if not native.is_available():
                 raise RuntimeError(f"{args.kind}: {native.why_unavailable()}")
         self.peers, self.absent = peers.load_all(names)
-        for path in filter(None, (args.json, args.plot)):
-            if not Path(path).absolute().parent.is_dir():
-                raise FileNotFoundError(f"{path}: its folder does not exist")
         if args.plot:
             roofline.figure_class()
-        automatic()  # complains of HOMFAST_BACKEND
-        target()  # and of HOMFAST_TARGET
-        self.target_before = _set_target(args.target)
 
-    def run(self) -> int:
-        import homfast
-        from homfast.bench import threads
-
-        try:
-            with threads.same_threads(self.threads) as unset:
-                for complaint in unset:
-                    print(f"NOTE: {complaint}")
-                return self._measure(unset)
-        finally:
-            if self.target_before is not None:
-                homfast.set_target(self.target_before)
-
-    def _measure(self, unset: list[str]) -> int:
+    def measure(self, unset: list[str]) -> int:
+        """The rows as they are done, then the means."""
         from homfast.bench import compare, machine, peak, table
 
         description = machine.describe(self.threads, self.peers)
-        _print_backend_note(description["backend"])
+        print_backend_note(description["backend"])
         print(machine.line(description))
         bandwidth = peak.copy_bandwidth(self.threads)
         roofs = peak.roofs(self.args.dtype)
@@ -177,43 +147,16 @@ class _Plan:
         if rows and code == 0:
             report["geometric_mean"] = compare.geometric_means(rows)
             report["rows"] = [row.as_dict() for row in rows]
-            self._write(report, bandwidth)
+            self._draw_and_write(report, bandwidth)
         return code
 
-    def _write(self, report: dict[str, Any], bandwidth: float) -> None:
+    def _draw_and_write(self, report: dict[str, Any], bandwidth: float) -> None:
         from homfast.bench import machine, roofline
 
-        if self.args.json:
-            text = json.dumps(_rounded(report), indent=1)
-            Path(self.args.json).write_text(text + "\n", encoding="utf-8")
+        self.write(report)
         if self.args.plot:
             title = f"{self.args.kind}, {self.args.dtype}: {machine.line(report['machine'])}"
             roofline.draw(self.args.plot, report["rows"], bandwidth, title)
-
-
-def _set_target(name: str | None) -> str | None:
-    """Set the target; the one before, or None if nothing was set."""
-    import homfast
-
-    if name is None:
-        return None
-    before = homfast.get_target()
-    homfast.set_target(name)
-    return before
-
-
-def _print_backend_note(backend: str) -> None:
-    from homfast._backends import native
-
-    if native.is_available() and backend == "native":
-        return
-    reason = native.why_unavailable() or "HOMFAST_BACKEND asks for it"
-    print(
-        "*" * 100 + "\n"
-        f"* homfast's calls below run on the {backend} backend, NOT on the compiled kernels:\n"
-        f"* {reason}\n"
-        "* These figures say nothing about the speed of homfast.\n" + "*" * 100
-    )
 
 
 def _options(kind: Any, args: argparse.Namespace) -> dict[str, str]:
@@ -236,14 +179,3 @@ def _roofs_line(roofs: Mapping[str, float], bandwidth: float) -> str:
     said = [f"{peak / 1e9:.1f} GFLOP/s of the {name}" for name, peak in roofs.items()]
     said = said or ["no peak without homfast._native"]
     return f"measured: {', '.join(said)}; {bandwidth / 1e9:.1f} GB/s copied (read and written)"
-
-
-def _rounded(value: Any) -> Any:
-    """`value` with floats to six digits: more is noise, and makes diffs of committed files long."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(entry) for entry in value]
-    return value

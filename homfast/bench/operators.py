@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from homfast.bench import (
-    cli,
     interleaved,
     machine,
     operators_memory,
@@ -20,12 +17,11 @@ from homfast.bench import (
     operators_table,
     operators_transforms,
     peak,
-    threads,
 )
-from homfast.bench.compare import Settings
 from homfast.bench.machine import OtherWork
 from homfast.bench.operators_cases import LIBRARIES, Libraries, Task
 from homfast.bench.operators_table import Row
+from homfast.bench.plan import Plan, print_backend_note
 
 DTYPE = "float32"
 _PARTS = (operators_seeded, operators_transforms, operators_structured)
@@ -48,12 +44,10 @@ def forget() -> None:
     operators_structured.forget()
 
 
-class Plan:
-    """Checked arguments and what follows from them; `homfast.bench.cli` makes and runs it."""
+class OperatorsPlan(Plan):
+    """Arguments of ``homfast bench operators``, which `homfast.bench.cli` makes and runs."""
 
     def __init__(self, args: argparse.Namespace):
-        from homfast._backends import automatic
-
         for option, default in (
             ("shapes", None),
             ("plot", None),
@@ -68,42 +62,21 @@ class Plan:
         self.scale = 1 if args.scale is None else args.scale
         if self.scale < 1 or self.scale & (self.scale - 1):
             raise ValueError(f"--scale: got {self.scale}, wanted a power of two")
-        self.threads = args.threads if args.threads is not None else threads.default_threads()
-        if not 1 <= self.threads <= 4096:
-            raise ValueError(f"--threads: got {self.threads}, wanted 1 to 4096")
-        rounds = args.rounds if args.rounds is not None else Settings().rounds
-        if rounds < 3:
-            raise ValueError(f"--rounds: got {rounds}, wanted at least 3 for a median")
-        if args.seconds is not None and not args.seconds > 0:
-            raise ValueError(f"--seconds: got {args.seconds}, wanted more than 0")
-        self.settings = Settings(rounds=rounds, seconds=args.seconds)
-        if args.json and not Path(args.json).absolute().parent.is_dir():
-            raise FileNotFoundError(f"{args.json}: its folder does not exist")
-        self.json = args.json
+        super().__init__(args)
         self.libraries = Libraries(tuple(LIBRARIES) if args.peers is None else args.peers)
-        automatic()  # complains of HOMFAST_BACKEND
-        machine.target()  # and of HOMFAST_TARGET
-        self.target_before = cli._set_target(args.target)
 
-    def run(self) -> int:
-        """Measure and print; 0 on success, 130 for Ctrl-C."""
-        import homfast
-
+    def measure(self, unset: list[str]) -> int:
+        """The rows as they are done, then how many are won."""
         try:
-            with threads.same_threads(self.threads) as unset:
-                for complaint in unset:
-                    print(f"NOTE: {complaint}")
-                return self._measure(unset)
+            return self._measure(unset)
         finally:
             forget()
-            if self.target_before is not None:
-                homfast.set_target(self.target_before)
 
     def _measure(self, unset: list[str]) -> int:
         versions = self.libraries.versions
         present = [SimpleNamespace(name=name, version=versions[name]) for name in versions]
         description = machine.describe(self.threads, present)
-        cli._print_backend_note(description["backend"])
+        print_backend_note(description["backend"])
         print(machine.line(description))
         bandwidth = peak.copy_bandwidth(self.threads)
         print(f"measured: {bandwidth / 1e9:.1f} GB/s copied (read and written)")
@@ -123,7 +96,7 @@ class Plan:
             return 130
         for line in operators_table.summary(rows):
             print(line)
-        if self.json and rows:
+        if rows:
             self._write(description, rows, bandwidth, unset)
         return 0
 
@@ -172,5 +145,4 @@ class Plan:
             "settings": vars(self.settings),
             "rows": [row.as_dict() for row in rows],
         }
-        text = json.dumps(cli._rounded(report), indent=1)
-        Path(self.json).write_text(text + "\n", encoding="utf-8")
+        self.write(report)

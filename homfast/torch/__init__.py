@@ -4,7 +4,7 @@
 modules to build with; `linear_relu` and `relu_network` the functions that they call. All take part
 in autograd to any order, forward mode, ``torch.func``, ``torch.compile`` and ``torch.export``.
 
-Needs PyTorch 2.6 or newer, which is in the extra ``torch``; ``import homfast`` does not import it.
+Needs PyTorch 2.8 or newer, which is in the extra ``torch``; ``import homfast`` does not import it.
 """
 
 try:
