@@ -9,6 +9,7 @@ collection, so that what is missing is one skip each, in test_backends.py, and n
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import Counter
 
@@ -38,6 +39,12 @@ PARAMETERS = {
     "bit_engine": [*NATIVE_ENGINES, *NUMBA_ENGINES],
     "compiled_target": list(targets()),
 }
+
+
+def pytest_configure(config):
+    """Hear Ctrl-C, and let children hear it, in a run that a shell started in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc):
