@@ -157,7 +157,9 @@ class ReLUNetwork:
     def set_weights(self, weights: Iterable[Any]) -> None:
         """Replace the weights by others of the same shapes and dtype; they are copied.
 
-        Closures and linearisations made before raise RuntimeError from now on.
+        Closures and linearisations made before raise RuntimeError from now on. Not to be called,
+        nor `homfast.fit`, while other threads compute with this network: they may see some layers
+        with new weights and some with old ones. Threads that only compute may share a network.
         """
         checked = _checked_weights(weights)
         shapes, wanted = [w.shape for w in checked], [w.shape for w in self._weights]

@@ -66,6 +66,11 @@ def read(path: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
             metadata = file.metadata() or {}
             names = set(file.keys())
             wanted = [f"layers.{i}.weight" for i in range(len(names))]
+            if any(name.endswith("bias") for name in names):
+                raise ValueError(
+                    f"path: {source} has biases, {sorted(names)}; networks here have none: "
+                    "homfast.construct.homogenize makes one without"
+                )
             if not names or names != set(wanted):
                 raise ValueError(f"path: tensors {sorted(names)} in {path}, wanted {wanted}")
             weights = [file.get_tensor(name) for name in wanted]

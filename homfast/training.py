@@ -66,6 +66,8 @@ def fit(
 ) -> History:
     """Train `net` in place by minimising the mean squared error.
 
+    As for `ReLUNetwork.set_weights`, no other thread may compute with `net` meanwhile.
+
     Parameters
     ----------
     net : ReLUNetwork
@@ -93,7 +95,7 @@ def fit(
     ------
     FloatingPointError
         The loss of a step is not finite, and its update not made; or an update overflowed, and the
-        weights are not finite. The message names the step.
+        weights, or second moments, are not finite. The message names the step.
     ValueError, TypeError
         Arguments or batches that do not fit the network, named.
 
@@ -208,7 +210,8 @@ def _check_arguments(
 def _check_state(state: Any, net: ReLUNetwork, optimizer: str) -> None:
     if not isinstance(state, dict) or "step" not in state:
         raise TypeError(
-            f"optimizer_state: got {type(state).__name__} {list(state) if state else ''}, wanted "
+            f"optimizer_state: got {type(state).__name__}"
+            f"{f' {list(state)}' if isinstance(state, dict) else ''}, wanted "
             "history.optimizer_state of an earlier run"
         )
     if state.get("optimizer") != optimizer:
@@ -220,10 +223,15 @@ def _check_state(state: Any, net: ReLUNetwork, optimizer: str) -> None:
         raise ValueError(f"optimizer_state: step is {step!r}, wanted an integer >= 0")
     wanted = [(w.shape, w.dtype) for w in net._weights]
     for name in () if optimizer == "sgd" else ("first_moment", "second_moment"):
-        if [(np.shape(m), getattr(m, "dtype", None)) for m in state.get(name, ())] != wanted:
+        moments = state.get(name, ())
+        if not isinstance(moments, (list, tuple)) or wanted != [
+            (np.shape(m), getattr(m, "dtype", None)) for m in moments
+        ]:
             raise ValueError(
                 f"optimizer_state: {name} does not have the shapes and dtype of the network"
             )
+    if optimizer != "sgd" and any((m < 0).any() for m in state["second_moment"]):
+        raise ValueError("optimizer_state: second_moment has negative entries, wanted squares")
 
 
 def _check_batch(net: ReLUNetwork, batch: Any) -> tuple[np.ndarray, np.ndarray]:

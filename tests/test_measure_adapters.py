@@ -205,6 +205,22 @@ def test_torch_products_and_gradients(torch):
     assert torch.autograd.gradgradcheck(lambda v: (module.adjoint(module(v)) ** 2).sum(), (x,))
 
 
+def test_torch_conjugates(torch):
+    """Lazily conjugated and negated tensors, as autograd hands them back."""
+    op = Fourier(5, 8)
+    module, matrix = op.to_torch(), torch.from_numpy(op.to_dense())
+    x = torch.randn(3, 8, dtype=torch.complex64, requires_grad=True)
+    gradients = []
+    for product in (module, lambda x: x @ matrix.T):
+        y = product(x)
+        gradients += torch.autograd.grad((y.conj() * y).real.sum(), x)
+    torch.testing.assert_close(*gradients)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x.conj()), module(x.conj().resolve_conj()))
+        real = Gaussian(5, 8).to_torch()
+        torch.testing.assert_close(real(x.conj().imag), -real(x.imag))
+
+
 def test_torch_func(torch):
     op = Gaussian(M, N, seed=3, dtype=np.float64)
     module, matrix = op.to_torch(), torch.from_numpy(op.to_dense())

@@ -255,3 +255,11 @@ def test_norm_of_hard_matrices(automatic, dtype):
 def test_norm_refuses(rtol):
     with pytest.raises(ValueError, match="rtol: got"):
         Gaussian(3, 4).norm(rtol)
+
+
+def test_one_row_repeated_by_strides(automatic, op, rng):
+    """Broadcast rows, as gradients of sums are."""
+    x, y = draw(rng, (op.shape[1],), op.input_dtype), draw(rng, (op.shape[0],), op.output_dtype)
+    for call, row in ((op.forward, x), (op.adjoint, y)):
+        many = call(np.broadcast_to(row, (4, len(row))))
+        np.testing.assert_array_equal(many, np.stack([call(np.stack([row] * 4))[0]] * 4))

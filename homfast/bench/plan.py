@@ -38,6 +38,10 @@ class Plan:
         for path in filter(None, (args.json, args.plot)):
             if not Path(path).absolute().parent.is_dir():
                 raise FileNotFoundError(f"{path}: its folder does not exist")
+            if Path(path).is_dir():
+                raise IsADirectoryError(f"{path}: is a folder, wanted a file")
+        if args.plot and Path(args.plot).suffix not in (".png", ".svg", ".pdf"):
+            raise ValueError(f"--plot: got {args.plot}, wanted a name in .png, .svg or .pdf")
         automatic()  # complains of HOMFAST_BACKEND
         target()  # and of HOMFAST_TARGET
         with _target(args.target):  # complains of one that cannot be had

@@ -211,7 +211,8 @@ def _torch_class() -> type:
         # forward apart from setup_context, and a vmap rule: what torch.func asks for.
         @staticmethod
         def forward(x: Any, op: Operator) -> Any:
-            return op.forward(x.detach())
+            # Autograd passes conjugates as flags on memory that NumPy would read without them.
+            return op.forward(x.detach().resolve_conj().resolve_neg())
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

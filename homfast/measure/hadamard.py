@@ -86,8 +86,8 @@ class Hadamard(SubsampledTransform):
 
     Notes
     -----
-    The matrix is ``scipy.linalg.hadamard(N)[op.row_indices] * signs``, its first n columns, times
-    the scale. Rows are drawn without replacement from all N, so that no two columns are parallel.
+    The matrix is ``scipy.linalg.hadamard(N)[op.row_indices][:, :n] * op.signs``, times the
+    scale. Rows are drawn without replacement from all N, so that no two columns are parallel.
     Rows and signs are pure functions of (seed, n), the rows of m measurements a prefix of those of
     more; `homfast._backends.rademacher` and `.permutation` specify them. Where n is a power of two
     rows are orthogonal, and the norm is in closed form. Ailon and Chazelle, SIAM J. Comput. 39,

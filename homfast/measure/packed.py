@@ -42,7 +42,8 @@ class PackedMatrix:
             self._backend.grad_input(rows, self._handle, None, 0.0, out)
             return
         batch, n = out.shape
-        stacked = np.concatenate([rows.real, rows.imag])
+        stacked = np.empty((2 * batch, rows.shape[1]), out.real.dtype)  # whatever strides rows has
+        stacked[:batch], stacked[batch:] = rows.real, rows.imag
         products = np.empty((2 * batch, 2 * n), stacked.dtype)
         self._backend.grad_input(stacked, self._handle, None, 0.0, products)
         pairs = products.reshape(2, batch, n, 2)  # (Re y, Im y) times (a, b)
