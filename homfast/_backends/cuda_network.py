@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from homfast._backends.device_library import dtype_of, library_of
+from homfast._backends.layerwise import LayerwiseNetwork
 
 
 def _empty(shape, dtype, like):
@@ -18,38 +19,11 @@ def empty_masks(rows, widths, like):
     return [_empty((rows, (width + 7) // 8), np.uint8, like) for width in widths]
 
 
-class DeviceNetwork:
-    """The calls of ``_protocol.Network`` in terms of the layer ops of a backend module."""
+class DeviceNetwork(LayerwiseNetwork):
+    """With memory from the library of the arrays that come."""
 
-    def __init__(self, ops, layers, negative_slope):
-        self.ops, self.layers, self.slope = ops, layers, negative_slope
-
-    def plain(self, x):
-        """None: the caller checks and allocates."""
-        return None
-
-    def forward(self, x, masks, hidden, out):
-        for index, layer in enumerate(self.layers[:-1]):
-            target = hidden[index] if hidden else _rows(x, layer.shape[0])
-            mask = masks[index] if masks else None
-            self.ops.linear_relu(x, layer, self.slope, target, mask)
-            x = target
-        self.ops.linear(x, self.layers[-1], out)
-
-    def forward_masked(self, v, masks, out):
-        for layer, mask in zip(self.layers[:-1], masks, strict=True):
-            target = _rows(v, layer.shape[0])
-            self.ops.linear_masked(v, layer, mask, self.slope, target)
-            v = target
-        self.ops.linear(v, self.layers[-1], out)
-
-    def adjoint(self, u, masks, out):
-        masks = [*masks, None]
-        for index in reversed(range(len(self.layers))):
-            layer = self.layers[index]
-            target = out if index == 0 else _rows(u, layer.shape[1])
-            self.ops.grad_input(u, layer, masks[index], self.slope, target)
-            u = target
+    def rows(self, like, features):
+        return _rows(like, features)
 
 
 def _rows(like, features):
@@ -105,20 +79,11 @@ class DeviceTrace:
     """The call of ``_protocol.Trace``, likewise."""
 
     def __init__(self, network, inputs, masks):
-        self._network, self._inputs, self._masks = network, inputs, [*masks, None]
+        self._network, self._inputs, self._masks = network, inputs, masks
 
     def pull_back(self, grad_output, input_needed):
-        ops, layers, slope = self._network.ops, self._network.layers, self._network.slope
-        grad = grad_output
-        grad_weights = [_empty(layer.shape, dtype_of(grad), grad) for layer in layers]
-        for index in reversed(range(len(layers))):
-            layer, mask = layers[index], self._masks[index]
-            ops.grad_weight(
-                grad, self._inputs[index], mask, slope, grad_weights[index], layer.precision
-            )
-            if index == 0 and not input_needed:
-                return None, grad_weights
-            below = _rows(grad, layer.shape[1])
-            ops.grad_input(grad, layer, mask, slope, below)
-            grad = below
-        return grad, grad_weights
+        x, *hidden = self._inputs
+        grad_input = _rows(x, x.shape[1]) if input_needed else None
+        grad_weights = [_empty(layer.shape, dtype_of(x), x) for layer in self._network.layers]
+        self._network.backward(x, self._masks, hidden, grad_output, grad_input, grad_weights)
+        return grad_input, grad_weights

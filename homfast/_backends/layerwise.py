@@ -21,15 +21,17 @@ class LayerwiseNetwork:
         self.slope = negative_slope
         self.xp = _library(ops)
 
+    def rows(self, like, features):
+        """Room for rows of so many features, one for each of `like`."""
+        return self.xp.empty((like.shape[0], features), like.dtype)
+
     def plain(self, x, out):
         """None: nothing is so plain that it could go unchecked."""
         return None
 
     def forward(self, x, masks, hidden, out):
         for index, layer in enumerate(self.layers[:-1]):
-            target = (
-                hidden[index] if hidden else self.xp.empty((x.shape[0], layer.shape[0]), x.dtype)
-            )
+            target = hidden[index] if hidden else self.rows(x, layer.shape[0])
             mask = masks[index] if masks else None
             self.ops.linear_relu(x, layer, self.slope, target, mask)
             x = target
@@ -37,7 +39,7 @@ class LayerwiseNetwork:
 
     def forward_masked(self, v, masks, out):
         for layer, mask in zip(self.layers[:-1], masks, strict=True):
-            target = self.xp.empty((v.shape[0], layer.shape[0]), v.dtype)
+            target = self.rows(v, layer.shape[0])
             self.ops.linear_masked(v, layer, mask, self.slope, target)
             v = target
         self.ops.linear(v, self.layers[-1], out)
@@ -46,7 +48,7 @@ class LayerwiseNetwork:
         masks = [*masks, None]
         for index in reversed(range(len(self.layers))):
             layer = self.layers[index]
-            target = out if index == 0 else self.xp.empty((u.shape[0], layer.shape[1]), u.dtype)
+            target = out if index == 0 else self.rows(u, layer.shape[1])
             self.ops.grad_input(u, layer, masks[index], self.slope, target)
             u = target
 
@@ -55,11 +57,13 @@ class LayerwiseNetwork:
         for index in reversed(range(len(self.layers))):
             layer, mask = self.layers[index], masks[index]
             if grad_weights:
-                self.ops.grad_weight(grad, inputs[index], mask, self.slope, grad_weights[index])
+                precision = getattr(layer, "precision", "highest")  # of a packed layer
+                self.ops.grad_weight(
+                    grad, inputs[index], mask, self.slope, grad_weights[index], precision
+                )
             if index == 0 and grad_input is None:
                 return
-            shape = x.shape[0], layer.shape[1]
-            below = grad_input if index == 0 else self.xp.empty(shape, x.dtype)
+            below = grad_input if index == 0 else self.rows(x, layer.shape[1])
             self.ops.grad_input(grad, layer, mask, self.slope, below)
             grad = below
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from types import ModuleType
@@ -183,14 +182,11 @@ def run(
     ------
     Row
     """
-    end = None if settings.seconds is None else time.perf_counter() + settings.seconds
     tasks = [(case, direction) for case in cases for direction in kind.DIRECTIONS]
-    for position, (case, direction) in enumerate(tasks):
+    clock = interleaved.Clock(settings.seconds, len(tasks))
+    for case, direction in tasks:
         comparison = kind.comparison(case, direction, dtype, peers, **options)
-        deadline = None
-        if end is not None:
-            now = time.perf_counter()
-            deadline = now + (end - now) / (len(tasks) - position)
+        deadline = clock.next_deadline()
         others = OtherWork()
         measured = interleaved.measure(
             comparison.contenders,

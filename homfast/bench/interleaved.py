@@ -103,6 +103,23 @@ class Measured:
         return statistics.median(flops / seconds / peak for seconds, peak in pairs)
 
 
+class Clock:
+    """Shares `seconds`, or no limit for None, among `count` measurements as they come."""
+
+    def __init__(self, seconds: float | None, count: int):
+        self._end = None if seconds is None else time.perf_counter() + seconds
+        self._left = count
+
+    def next_deadline(self) -> float | None:
+        """By when the next one is to end: what others left over is shared again."""
+        if self._end is None:
+            return None
+        now = time.perf_counter()
+        deadline = now + (self._end - now) / self._left
+        self._left -= 1
+        return deadline
+
+
 def turn_order(count: int, round_number: int) -> list[int]:
     """Who runs when in a round: rotated every second round and reversed in the odd ones.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -102,14 +101,11 @@ class OperatorsPlan(Plan):
 
     def _rows(self, bandwidth: float) -> Iterator[Row]:
         settings = self.settings
-        end = None if settings.seconds is None else time.perf_counter() + settings.seconds
         chosen = tasks(self.scale)
-        for position, task in enumerate(chosen):
+        clock = interleaved.Clock(settings.seconds, len(chosen))
+        for task in chosen:
             comparison = task.make(self.libraries)
-            deadline = None
-            if end is not None:
-                now = time.perf_counter()
-                deadline = now + (end - now) / (len(chosen) - position)
+            deadline = clock.next_deadline()
             others = OtherWork()
             measured = interleaved.measure(
                 comparison.contenders,
