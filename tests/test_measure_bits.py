@@ -105,9 +105,9 @@ def test_layouts(automatic, dtype, rng, name, layout):
 PARTS = {
     "gaussian not stored, complex": ("seeded_matrix", "_BLOCK_BYTES", (1 << 10, 1 << 14)),
     "sparse not stored": ("sparse_sign", "_COLUMNS", (2500, 1 << 12)),
-    "cosine": ("subsampled", "_CHUNK_BYTES", (1, 1 << 13)),
-    "fourier": ("subsampled", "_CHUNK_BYTES", (1, 1 << 13)),
-    "circulant": ("subsampled", "_CHUNK_BYTES", (1, 1 << 13)),
+    "cosine": ("subsampled", "_CHUNK", (1, 1 << 11)),
+    "fourier": ("subsampled", "_CHUNK", (1, 1 << 11)),
+    "circulant": ("subsampled", "_CHUNK", (1, 1 << 11)),
     "rank one": ("rank_one", "_CHUNK", (1, 1 << 12)),
 }
 

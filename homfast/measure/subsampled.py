@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+import math
+from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
 from homfast import _backends, _memory
+from homfast._backends import threads
 from homfast.measure.seeded import SeededOperator
 
-_CHUNK_BYTES = 1 << 22  # of transformed rows at a time
+_CHUNK = 1 << 18  # elements transformed at a time
+# Not cut further for threads: NumPy plans a transform at each call, worth a row or two.
+_LEAST_ROWS = 4
+# An element takes its logarithm times so many multiply-adds.
+_COST = 16
 
 
 class SubsampledTransform(SeededOperator):
@@ -70,21 +77,42 @@ class WholeTransform(SubsampledTransform):
         """out (batch, n) = the adjoint of that."""
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        for i, full in self._chunks(len(rows)):
-            self._transform(rows[i : i + len(full)], full)
-            out[i : i + len(full)] = full[:, self.row_indices]
-        self._rescale(out)
+        indices = self.row_indices
+
+        def transform(rows: np.ndarray, out: np.ndarray, full: np.ndarray) -> None:
+            self._transform(rows, full)
+            out[...] = full[:, indices]
+            self._rescale(out)
+
+        self._in_chunks(transform, rows, out)
 
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
-        for i, full in self._chunks(len(rows)):
-            full[...] = 0
-            full[:, self.row_indices] = rows[i : i + len(full)]
-            self._transform_adjoint(full, out[i : i + len(full)])
-        self._rescale(out)
+        indices = self.row_indices
 
-    def _chunks(self, batch: int) -> Iterator[tuple[int, np.ndarray]]:
-        """The first of a few rows, and room for their transforms."""
-        step = max(1, _CHUNK_BYTES // (self._size * self.dtype.itemsize))
-        full = np.empty((min(step, batch), self._size), self.dtype)
-        for i in range(0, batch, step):
-            yield i, full[: batch - i]
+        def transform(rows: np.ndarray, out: np.ndarray, full: np.ndarray) -> None:
+            full[...] = 0
+            full[:, indices] = rows
+            self._transform_adjoint(full, out)
+            self._rescale(out)
+
+        self._in_chunks(transform, rows, out)
+
+    def _in_chunks(self, transform: Callable[..., None], rows: np.ndarray, out: np.ndarray) -> None:
+        """Call it with a few rows at a time, their results and room for the whole transforms.
+
+        On the threads of `homfast.set_num_threads`: a row's bits are its own, whoever computes it.
+        """
+        batch, n = len(rows), self._size
+        count = threads.threads_for(_COST * batch * n * max(1.0, math.log2(n)))
+        most = max(1, _CHUNK // n)
+        step = min(most, max(_LEAST_ROWS, -(-batch // count)))
+
+        free: deque[np.ndarray] = deque()  # pages that are there already: new ones take longer
+
+        def run(begin: int) -> None:
+            part = slice(begin, min(batch, begin + step))
+            full = free.pop() if free else np.empty((step, n), self.dtype)
+            transform(rows[part], out[part], full[: part.stop - begin])
+            free.append(full)
+
+        threads.run_parts(run, [(i,) for i in range(0, batch, step)], count)
