@@ -180,9 +180,9 @@ def _large(m=300, n=700):
         "sparse not stored": {"": lambda dtype: SparseSign(m, 25 * n, dtype=dtype, store=False)},
         "hadamard": {"": lambda dtype: Hadamard(m, n, dtype=dtype)},
         "hadamard, long": {"": lambda dtype: Hadamard(9 * m, 1 << 17, dtype=dtype)},
-        "cosine": {"": lambda dtype: Cosine(m, n, dtype=dtype)},
-        "fourier": {"": lambda dtype: Fourier(m, n, dtype=complex_of(dtype))},
-        "circulant": both(lambda dtype: Circulant(m, n, dtype=dtype)),
+        "cosine": {"": lambda dtype: Cosine(m, 5 * n, dtype=dtype)},
+        "fourier": {"": lambda dtype: Fourier(m, 5 * n, dtype=complex_of(dtype))},
+        "circulant": both(lambda dtype: Circulant(m, 5 * n, dtype=dtype)),
         "rank one": {"": lambda dtype: RankOne(m, (20, n // 20), dtype=dtype)},
         "entries": both(lambda dtype: Entries(PLACES * 13, (20, n // 20), dtype=dtype)),
         "kronecker": both(

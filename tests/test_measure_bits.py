@@ -1,5 +1,7 @@
 """Bits of every operator: a row's depend on the row alone, stored or not, whatever the tile."""
 
+import warnings
+
 import numpy as np
 import pytest
 from operators import ALL, LARGE, complex_of, draw, real_of, tolerance, widened
@@ -66,6 +68,17 @@ def test_any_number_of_threads(bit_automatic, dtype, rng, name):
         alone = products(op, x[1:2], y[1:2])
         one = {key: value[1:2] for key, value in wanted.items()}
         assert_same_products(op, alone, one, f"{threads} threads, a row alone")
+
+
+@pytest.mark.parametrize("name", ("cosine", "fourier", "circulant"))
+def test_no_thread_warns_of_an_overflow(name, rng):
+    """NumPy keeps errstate for a thread: others are to take that of the call."""
+    op = LARGE[name](np.dtype(np.float32))
+    x = rng.choice(np.array([3e38, -3e38], op.input_dtype), (30, op.shape[1]))
+    homfast.set_num_threads(5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not np.isfinite(op(x)).all()
 
 
 LAYOUTS = {

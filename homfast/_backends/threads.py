@@ -8,6 +8,7 @@ to give, because others use it or the interpreter is about to end, costs time an
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import os
 import threading
@@ -148,8 +149,8 @@ def _submit(work: Callable[[], None], count: int) -> list[Future[None]]:
                     _pool.shutdown(wait=False)  # after what it has begun
                 _pool = ThreadPoolExecutor(count, thread_name_prefix="homfast")
                 _pool_size = count
-            for _ in range(count):
-                helpers.append(_pool.submit(work))
+            for _ in range(count):  # np.errstate of the caller is in its context
+                helpers.append(_pool.submit(contextvars.copy_context().run, work))
     except RuntimeError:  # no thread can be started, or the interpreter is about to end
         pass
     return helpers
