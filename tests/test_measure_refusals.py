@@ -212,3 +212,27 @@ def test_names():
     assert homfast.measure is measure
     assert len(set(measure.__all__)) == len(measure.__all__)
     assert all(hasattr(measure, name) for name in measure.__all__)
+
+
+def test_entries_refuse_the_tuple_of_nonzero():
+    """Two arrays of two indices could be taken for two pairs."""
+    places = np.nonzero(np.array([[0, 1, 1], [0, 0, 0]]))
+    with pytest.raises(TypeError, match=r"^indices: got a tuple of 2 arrays.*numpy.stack"):
+        measure.Entries(places, (2, 3))
+    found = measure.Entries(np.stack(places, axis=-1), (2, 3))
+    assert found == measure.Entries([[0, 1], [0, 2]], (2, 3))
+
+
+def test_the_dtype_to_make_a_complex_operator_in():
+    with pytest.raises(TypeError, match="make the operator in complex128"):
+        measure.Fourier(2, 3)(np.ones(3))
+    with pytest.raises(TypeError, match="make the operator in float64"):
+        Gaussian(2, 3)(np.ones(3))
+
+
+def test_circulant_refuses_a_column_beyond_memory(monkeypatch):
+    monkeypatch.setattr("homfast._memory.available", lambda: 1 << 28)
+    with pytest.raises(MemoryError, match="first_column: entries of shape"):
+        _ = measure.Circulant(2, 1 << 27).first_column
+    with pytest.raises(MemoryError, match="the spectrum of shape"):
+        measure.Circulant(2, 1 << 25)(np.ones(1 << 25, np.float32))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from homfast import _arrays, _backends
+from homfast import _arrays, _backends, _memory
 from homfast._backends.streams import CIRCULANT, COMPLEX_CIRCULANT
 from homfast.measure import normal
 from homfast.measure.subsampled import WholeTransform
@@ -53,6 +53,7 @@ class Circulant(WholeTransform):
     @property
     def first_column(self) -> np.ndarray:
         """The first column of the whole circulant matrix, unscaled, shape (n,), a new array."""
+        _memory.check((self.shape[1],), self.dtype, "first_column: entries", "take a smaller n")
         one, all_columns = range(1), range(self.shape[1])
         return normal.normal_block(
             CIRCULANT, self._seed, one, all_columns, self.dtype, COMPLEX_CIRCULANT
@@ -60,6 +61,8 @@ class Circulant(WholeTransform):
 
     def _convolve(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> None:
         if self._spectrum is None:
+            room = (2 * self.shape[1],)  # for the column and its transform
+            _memory.check(room, np.dtype(np.complex128), "the spectrum", "take a smaller n")
             single = self.dtype.itemsize // (2 if self.dtype.kind == "c" else 1) == 4
             wide = self.first_column.astype(np.complex128 if self.dtype.kind == "c" else np.float64)
             spectrum = np.fft.fft(wide) if self.dtype.kind == "c" else np.fft.rfft(wide)

@@ -123,6 +123,11 @@ class Entries(MatrixMeasurements):
 
 def _flat_indices(indices: Any, d1: int, d2: int) -> np.ndarray:
     """Places in a matrix as places in its rows one after the other, a new int64 array."""
+    if isinstance(indices, tuple) and any(isinstance(each, np.ndarray) for each in indices):
+        raise TypeError(
+            f"indices: got a tuple of {len(indices)} arrays, as numpy.nonzero gives, wanted (m, 2) "
+            "pairs or (m,) places; pass numpy.stack(indices, axis=-1)"
+        )
     array = np.asarray(indices)
     if not array.size and array.dtype.kind == "f":
         array = array.astype(np.int64)  # an empty list

@@ -206,9 +206,10 @@ class RowProducts(abc.ABC):
         if dtype.kind == "c" and checked.dtype == _arrays.real_dtype(dtype):
             return checked.astype(dtype)
         if checked.dtype != dtype:
+            other = np.result_type(checked.dtype, *((np.complex64,) if dtype.kind == "c" else ()))
             raise TypeError(
                 f"{name}: got {checked.dtype}, wanted {dtype}, the dtype of the operator; "
-                f"pass {name}.astype(np.{dtype}) or make the operator in {checked.dtype}"
+                f"pass {name}.astype(np.{dtype}) or make the operator in {other}"
             )
         return checked
 
