@@ -124,7 +124,7 @@ class RealInput(View):
     """A complex operator on real signals: R^n to C^m, linear over the reals.
 
     Its adjoint is that of the inner products ``Re <., .>``: it returns the real part of ``A^H y``,
-    real rows. No complex matrix does that: of its adjoint `to_dense` is A^H, of which products are the
+    real rows. No complex matrix does that: of its adjoint `to_dense` is A^H, and products are their
     real parts. What constructors return for ``real_input=True``.
 
     Parameters
