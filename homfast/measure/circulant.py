@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from homfast import _arrays, _backends, _memory
@@ -59,14 +61,20 @@ class Circulant(WholeTransform):
             CIRCULANT, self._seed, one, all_columns, self.dtype, COMPLEX_CIRCULANT
         )[0]
 
-    def _convolve(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> None:
+    def _make_spectrum(self) -> None:
+        room = (2 * self.shape[1],)  # for the column and its transform
+        _memory.check(room, np.dtype(np.complex128), "the spectrum", "take a smaller n")
+        single = self.dtype.itemsize // (2 if self.dtype.kind == "c" else 1) == 4
+        wide = self.first_column.astype(np.complex128 if self.dtype.kind == "c" else np.float64)
+        spectrum = np.fft.fft(wide) if self.dtype.kind == "c" else np.fft.rfft(wide)
+        self._spectrum = spectrum.astype(np.complex64) if single else spectrum
+
+    def _in_chunks(self, transform: Callable[..., None], rows: np.ndarray, out: np.ndarray) -> None:
         if self._spectrum is None:
-            room = (2 * self.shape[1],)  # for the column and its transform
-            _memory.check(room, np.dtype(np.complex128), "the spectrum", "take a smaller n")
-            single = self.dtype.itemsize // (2 if self.dtype.kind == "c" else 1) == 4
-            wide = self.first_column.astype(np.complex128 if self.dtype.kind == "c" else np.float64)
-            spectrum = np.fft.fft(wide) if self.dtype.kind == "c" else np.fft.rfft(wide)
-            self._spectrum = spectrum.astype(np.complex64) if single else spectrum
+            self._make_spectrum()  # here, and not in each of the threads
+        super()._in_chunks(transform, rows, out)
+
+    def _convolve(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> None:
         _backends.automatic().convolve(rows, self._spectrum, adjoint, out)
 
     def _transform(self, rows: np.ndarray, out: np.ndarray) -> None:
