@@ -1,6 +1,7 @@
 """The families: what their matrices are, their scale and statistics, what they refuse."""
 
 import hashlib
+import inspect
 import pickle
 
 import numpy as np
@@ -379,3 +380,12 @@ def test_read_only_parts():
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
     assert set(vars(measure)) >= {"walsh_hadamard", "solvers"}
+
+
+@pytest.mark.parametrize(
+    "family", [Circulant, Cosine, Fourier, Gaussian, Hadamard, Rademacher, RankOne, SparseSign]
+)
+def test_signatures_show_the_arguments(family):
+    names = list(inspect.signature(family).parameters)
+    assert names[:2] == ["m", "shape" if family is RankOne else "n"]
+    assert {"seed", "dtype", "normalize"} <= set(names)

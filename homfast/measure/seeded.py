@@ -8,7 +8,7 @@ numbers which determine the operator.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -19,12 +19,8 @@ from homfast.measure.sparse_input import multiply
 from homfast.measure.views import RealInput
 
 
-class SeededOperator(Operator):
-    """Some rows of an m x n operator that its arguments determine."""
-
-    version: ClassVar[int] = normal.VERSION
-    dtypes: ClassVar[tuple[np.dtype, ...]] = _arrays.FLOATS
-    largest: ClassVar[tuple[int, int]] = ((1 << 63) - 1, (1 << 63) - 1)  # m and n
+class _Seedable(Operator):
+    """What a call of a family makes: a base of its own, so that tools show its arguments."""
 
     def __new__(
         cls, *arguments: Any, seed: Any = 0, real_input: bool = False, **keywords: Any
@@ -32,7 +28,12 @@ class SeededOperator(Operator):
         if isinstance(seed, np.ndarray) and seed.ndim:
             from homfast.measure.seed_batch import SeedBatch
 
-            return SeedBatch(cls, arguments, seed, {**keywords, "real_input": real_input})
+            return SeedBatch(
+                cast("type[SeededOperator]", cls),
+                arguments,
+                seed,
+                {**keywords, "real_input": real_input},
+            )
         if isinstance(seed, (list, tuple)):
             raise TypeError(
                 f"seed: got {seed!r}, wanted an integer, or an integer array (B,) for a batch of B "
@@ -41,6 +42,14 @@ class SeededOperator(Operator):
         if _arrays.check_flag(real_input, "real_input"):
             return RealInput(cls(*arguments, seed=seed, **keywords))
         return super().__new__(cls)
+
+
+class SeededOperator(_Seedable):
+    """Some rows of an m x n operator that its arguments determine."""
+
+    version: ClassVar[int] = normal.VERSION
+    dtypes: ClassVar[tuple[np.dtype, ...]] = _arrays.FLOATS
+    largest: ClassVar[tuple[int, int]] = ((1 << 63) - 1, (1 << 63) - 1)  # m and n
 
     def __init__(
         self,
