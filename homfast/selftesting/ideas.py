@@ -13,6 +13,7 @@ IDEAS = (
     "scaling",
     "batches",
     "threads",
+    "callers",
     "layouts",
     "agreement",
     "entries",
