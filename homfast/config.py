@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _backends, _installation
+from homfast import _backends
 from homfast._backends import native, threads
 from homfast._version import __version__
 
@@ -88,6 +88,8 @@ def get_target() -> str:
 
 def config() -> dict[str, Any]:
     """What `show_config` prints, as a dictionary."""
+    from homfast import _installation  # what it imports would be half the time of importing homfast
+
     report: dict[str, Any] = {
         "homfast": __version__,
         "commit": _installation.source_commit(),
