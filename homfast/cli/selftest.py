@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _repeat(line: str, as_json: bool) -> int:
-    from homfast.selftesting.cases import PASSED, Case, run
+    from homfast.selftesting.cases import FAILED, Case, run
 
     try:
         case = Case.parse(line)
@@ -54,4 +54,4 @@ def _repeat(line: str, as_json: bool) -> int:
         print(f"{outcome.status} in {outcome.seconds:.3f} s: {case.line()}")
         if outcome.message:
             print(outcome.message)
-    return 0 if outcome.status == PASSED else 1
+    return 1 if outcome.status == FAILED else 0

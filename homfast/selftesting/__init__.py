@@ -7,8 +7,8 @@ An idea is a module of this package, named in `ideas.IDEAS`, with
 - CORNERS: parameters that come first in every run, whatever its time;
 - ``draw(rng, largest)``: further parameters, values that JSON has, with sizes up to `largest`; or
   None where the corners are all;
-- ``check(engine, dtype, rng, **parameters)``: AssertionError, or the largest error over its bound,
-  None where there is no such figure.
+- ``check(engine, dtype, rng, **parameters)``: AssertionError, `oracles.NothingToCheck`, or the
+  largest error over its bound, None where there is no such figure.
 
 A case is an idea, an engine, a dtype, a seed and parameters, and so one line of JSON; `cases` makes
 and runs them. It needs NumPy alone. The suite in ``tests/`` has the same oracles and checks.

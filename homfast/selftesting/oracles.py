@@ -69,6 +69,10 @@ def select(active, grad, slope):
 # Comparisons ------------------------------------------------------------------------------------
 
 
+class NothingToCheck(Exception):
+    """A case that this machine cannot decide; the message says why. It does not count as passed."""
+
+
 def ensure(holds, message):
     """AssertionError unless it holds, with ``python -O`` too."""
     if not holds:

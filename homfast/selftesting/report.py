@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from homfast.selftesting.cases import FAILED, Outcome
+from homfast.selftesting.cases import FAILED, NOT_RUN, Outcome
 from homfast.selftesting.ideas import load
 
 MOST_SHOWN = 5  # failures of an idea
@@ -20,7 +20,9 @@ class Tally:
         self.failures: list[Outcome] = []
 
     def add(self, outcome: Outcome) -> None:
-        """Count one."""
+        """Count one, if it was run."""
+        if outcome.status == NOT_RUN:
+            return
         self.count += 1
         if outcome.status == FAILED:
             self.failures.append(outcome)
@@ -29,7 +31,9 @@ class Tally:
 
     def lines(self) -> Iterable[str]:
         """One line, and below it the first failures with what repeats them."""
-        said = f"{len(self.failures)} FAILED" if self.failures else "ok"
+        said = "ok" if self.count else "not run"
+        if self.failures:
+            said = f"{len(self.failures)} FAILED"
         worst = f" (largest error {self.ratio:.2g} of its bound)" if self.ratio is not None else ""
         yield f"{said:>10} {self.count:6,} {load(self.idea).TITLE}{worst}"
         for outcome in self.failures[:MOST_SHOWN]:

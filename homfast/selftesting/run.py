@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from homfast._version import __version__
 from homfast.selftesting import report
-from homfast.selftesting.cases import FAILED, Outcome, cases, run
+from homfast.selftesting.cases import FAILED, NOT_RUN, Outcome, cases, run
 from homfast.selftesting.engines import absent, engines
 from homfast.selftesting.ideas import IDEAS
 
@@ -71,7 +71,7 @@ def print_lines(seconds: float, seed: int) -> bool:
         failed |= outcome.status == FAILED
         _say(json.dumps(outcome.as_dict()))
     for name, reason in absent().items():
-        _say(json.dumps({"engine": name, "status": "not run", "message": reason}))
+        _say(json.dumps({"engine": name, "status": NOT_RUN, "message": reason}))
     return not failed
 
 
