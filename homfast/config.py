@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,31 +86,27 @@ def get_target() -> str:
     return _extension("get_target").get_target()
 
 
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip().lower() == "model name" and value.strip():
-            return value.strip()
-    return platform.processor() or platform.machine()
-
-
 def config() -> dict[str, Any]:
     """What `show_config` prints, as a dictionary."""
+    from homfast import _installation  # what it imports would be half the time of importing homfast
+
     report: dict[str, Any] = {
         "homfast": __version__,
+        "commit": _installation.source_commit(),
+        "wheel": _installation.wheel(),
         "python": platform.python_version(),
+        "python_build": _installation.python_build(),
         "numpy": np.__version__,
+        "numpy_blas": _installation.numpy_blas(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cpu": cpu_model(),
+        "cpu": _installation.cpu_model(),
+        "cpu_features": _installation.cpu_features(),
+        "processors": _installation.processors(),
         "backends": _backends.backends(),
         "backend": _backends.automatic().name,
-        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith("HOMFAST_")},
+        "environment": _installation.environment(),
+        "extras": _installation.extras(),
     }
     if native._native is not None:
         report["native"] = {
@@ -128,6 +122,8 @@ def config() -> dict[str, Any]:
             "threads": threads.get_num_threads(),
             "threads_from": threads.source(),
         }
+    if report["backends"].get("cuda") == "available":
+        report["cuda"] = {"devices": _backends.load("cuda")._cuda.devices()}
     return report
 
 
@@ -149,11 +145,13 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
             for name, entry in value.items():
                 sys.stdout.write(f"  {name}: {_line(entry)}\n")
         else:
-            sys.stdout.write(f"{key}: {value}\n")
+            sys.stdout.write(f"{key}: {_line(value)}\n")
     return None
 
 
 def _line(entry: Any) -> str:
+    if isinstance(entry, list):
+        return ", ".join(map(str, entry))
     if isinstance(entry, dict):
         return "; ".join(f"{k} {v}" for k, v in entry.items())
     return str(entry)

@@ -2,13 +2,18 @@
 
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import homfast
+from homfast import _installation
 from homfast.cli import main
 
 pytest.importorskip("PIL", reason="needs homfast[demo]")
@@ -179,7 +184,7 @@ def test_version_and_help(capsys):
     assert run_here(capsys, "--version") == (0, f"homfast {homfast.__version__}\n", "")
     code, out, err = run_here(capsys, "--help")
     assert (code, err) == (0, "")
-    assert all(command in out for command in ("recover", "bench", "info"))
+    assert all(command in out for command in ("recover", "bench", "info", "selftest"))
     code, out, _ = run_here(capsys, "recover", "--help")
     assert code == 0 and all(word in out for word in ("IMAGE", "--ratio", "--json", "40"))
 
@@ -191,3 +196,34 @@ def test_info_for_people_and_for_programs(capsys):
     code, out, err = run_here(capsys, "info", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out) == json.loads(json.dumps(homfast.show_config(mode="dicts"), default=str))
+
+
+def test_info_has_what_a_bug_report_needs(capsys):
+    assert run_here(capsys, "info", "--json")[0] == 0
+    report = homfast.show_config(mode="dicts")
+    for key in ("commit", "wheel", "numpy_blas", "cpu_features", "processors", "extras"):
+        assert key in report, key
+    assert report["python_build"]["gil"] in ("enabled", "disabled")
+    assert report["extras"]["matplotlib"] not in ("", "not installed")
+    if platform.machine() == "x86_64" and report.get("native", {}).get("target") == "avx2":
+        assert {"avx2", "fma"} <= set(report["cpu_features"])
+
+
+def test_the_extras_are_those_of_the_project():
+    path = Path(__file__).parent.parent / "pyproject.toml"
+    if not path.exists():
+        pytest.skip("no pyproject.toml beside the tests: not a checkout")
+    extras = tomllib.loads(path.read_text())["project"]["optional-dependencies"]
+    extras.pop("docs", None)  # what builds pages has no part in a computation
+    lines = [line for each in extras.values() for line in each]
+    named = {re.match(r"[\w.-]+", line)[0] for line in lines} - {"homfast"}
+    assert named | {"cupy-cuda12x"} == set(_installation.EXTRAS)
+
+
+def test_environment_is_what_homfast_reads(monkeypatch):
+    monkeypatch.setenv("HOMFAST_NUM_THREADS", "3")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("HOME_OF_SECRETS", "1")
+    found = _installation.environment()
+    assert found["HOMFAST_NUM_THREADS"] == "3" and found["OMP_NUM_THREADS"] == "2"
+    assert "HOME_OF_SECRETS" not in found

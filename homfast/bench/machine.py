@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,24 +11,12 @@ from typing import Any
 
 import homfast
 from homfast._backends import automatic, native
-from homfast.config import cpu_model
+from homfast._installation import cpu_model, source_commit
 
 
 def target() -> str:
     """The instruction set of the native kernels, "none" without the extension."""
     return homfast.get_target() if native.is_available() else "none"
-
-
-def source_commit() -> str | None:
-    """The commit of the sources in use, "-dirty" behind it if they differ; None outside of git."""
-    package = Path(homfast.__file__).parent
-    sources = [str(package), str(package.parent / "csrc")]
-    if _git(package, "ls-files", "__init__.py") != "__init__.py":
-        return None  # an installed package below somebody else's repository
-    commit = _git(package, "rev-parse", "--short=12", "HEAD")
-    if commit and _git(package, "status", "--porcelain", "--", *sources):
-        commit += "-dirty"
-    return commit
 
 
 def describe(threads: int, peers: Iterable[Any] = ()) -> dict[str, Any]:
@@ -89,13 +76,3 @@ def _cpu_seconds_of_others() -> float | None:
     busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
     own = os.times()
     return busy - own.user - own.system
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
