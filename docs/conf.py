@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import pydoc
+import re
 import sys
 from pathlib import Path
 
@@ -28,7 +30,12 @@ html_copy_source = False
 
 default_role = "py:obj"  # a name in single backquotes is a link where there is such a name
 add_module_names = False
-autodoc_default_options = {"members": True, "member-order": "groupwise", "show-inheritance": True}
+autodoc_default_options = {
+    "members": True,
+    "member-order": "groupwise",
+    "show-inheritance": True,
+    "inherited-members": "Operator,Module,Linear,Sequential,tuple",  # but not from these on
+}
 autodoc_mock_imports = [name for name in ("torch", "jax") if not importlib.util.find_spec(name)]
 autodoc_typehints = "none"  # the docstrings have types, shapes and dtypes
 numpydoc_show_class_members = False  # autodoc lists them
@@ -87,10 +94,26 @@ def page(name: str, modules: dict[str, list[str]]) -> str:
 
 
 def show_public_bases(app, name, cls, options, bases) -> None:
-    """Bases that have a page, in the place of those between."""
-    public = {f"{module}.{each}" for module, names in public_modules().items() for each in names}
-    found = [base for base in cls.__mro__[1:] if f"{base.__module__}.{base.__name__}" in public]
-    bases[:] = found[:1] or [object]
+    """The nearest base that has a page, in the place of those between."""
+    public = {
+        getattr(sys.modules[module], each, None): f"{module}.{each}"
+        for module, names in public_modules().items()
+        if module in sys.modules
+        for each in names
+    }
+    for base in cls.__mro__[1:]:
+        if base in public or not base.__module__.startswith("homfast"):
+            bases[:] = [f":py:class:`{public[base]}`" if base in public else base]
+            return
+
+
+def show_signature(app, what, name, found, options, signature, returns):
+    """That of ``__init__``, where ``__new__`` takes whatever comes; classes by their names."""
+    if what == "class" and signature and signature.startswith("(*arguments"):
+        parameters = list(inspect.signature(found.__init__).parameters.values())[1:]
+        plain = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
+        signature = str(inspect.Signature(plain))
+    return re.sub(r"<class '([\w.]+)'>", r"\1", signature or "") or None, returns
 
 
 def is_fine(app, domain, node) -> bool | None:
@@ -107,4 +130,5 @@ def is_fine(app, domain, node) -> bool | None:
 def setup(app) -> None:
     app.connect("config-inited", write_pages)
     app.connect("autodoc-process-bases", show_public_bases)
+    app.connect("autodoc-process-signature", show_signature)
     app.connect("warn-missing-reference", is_fine)
