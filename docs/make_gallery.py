@@ -12,7 +12,6 @@ import argparse
 import ast
 import json
 import os
-import platform
 import re
 import resource
 import subprocess
@@ -35,9 +34,9 @@ RESULT = re.compile(r'^Result: .*?(?=\n\n|\n"""|""")', re.MULTILINE | re.DOTALL)
 HEAD = """\
 # Gallery
 
-Each example is one file, run as `python examples/NAME.py` (extra `demo`), in less than two minutes
-on two cores. Data come in installed packages. Pictures and results are written by
-`python docs/make_gallery.py`.
+Each example is one file, run as `python examples/NAME.py` (extra `demo`, that of PyTorch also
+`torch`), in less than two minutes on two cores. Data come in installed packages. Pictures and
+results are written by `python docs/make_gallery.py`.
 """
 
 
@@ -55,9 +54,6 @@ def main() -> int:
         FOLDER.mkdir(exist_ok=True)
         for name in options.names or NAMES:
             results[name] = run(name)
-            print(
-                f"{name}: {results[name]['seconds']:.0f} s\n{results[name]['result']}", flush=True
-            )
         text = json.dumps({name: results[name] for name in NAMES if name in results}, indent=2)
         path.write_text(text + "\n", encoding="utf-8")
     wrong = [target.name for target, text in written(results).items() if not is_so(target, text)]
@@ -70,7 +66,7 @@ def main() -> int:
     return 0
 
 
-def run(name: str) -> dict[str, object]:
+def run(name: str) -> str:
     """What an example found, after it wrote its picture."""
     command = [sys.executable, EXAMPLES / f"{name}.py", "--output", FOLDER / f"{name}.png"]
     variables = {**os.environ, "PYTHONPATH": str(DOCS.parent), "OMP_WAIT_POLICY": "passive"}
@@ -78,24 +74,19 @@ def run(name: str) -> dict[str, object]:
     done = subprocess.run(command, capture_output=True, text=True, env=variables)
     if done.returncode:
         raise SystemExit(f"{name}: exit {done.returncode}\n{done.stderr}")
-    return {
-        "result": done.stdout.strip().splitlines()[-1],
-        "seconds": round(time.perf_counter() - start, 1),
-        "processor_seconds": round(
-            resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, 1
-        ),
-        "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-    }
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    found = done.stdout.strip().splitlines()[-1]
+    print(f"{name}: {time.perf_counter() - start:.0f} s, {taken:.0f} s of processors\n{found}")
+    return found
 
 
-def written(results: dict[str, dict[str, object]]) -> dict[Path, str]:
+def written(results: dict[str, str]) -> dict[Path, str]:
     """The page and the examples as they should be."""
     files, page = {}, [HEAD]
     for name in NAMES:
         path = EXAMPLES / f"{name}.py"
         source = path.read_text(encoding="utf-8")
-        found = str(results[name]["result"]) if name in results else "not run yet."
+        found = results[name] if name in results else "not run yet."
         wrapped = textwrap.fill(f"Result: {found}", 100, break_long_words=False)
         source = RESULT.sub(lambda match, text=wrapped: text, source, count=1)
         files[path] = source

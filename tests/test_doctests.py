@@ -36,6 +36,21 @@ def pages():
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/operators.md", "docs/torch.md"])
+def test_blocks_of_pages_run(name):
+    """Each page from top to bottom, without the blocks that need what is not installed."""
+    pytest.importorskip("scipy")  # of construct and injectivity
+    pages()
+    if "torch" in name:
+        pytest.importorskip("torch")
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(), flags=re.M | re.S)
+    assert blocks
+    names = {}
+    for block in blocks:
+        if name != "README.md" or "homfast.torch" not in block:  # of a model of the reader's
+            exec(compile(block, name, "exec"), names)
+
+
 def anchors(text):
     """The names that GitHub and MyST give headings."""
     titles = re.findall(r"^#+ (.+?)\s*$", text, re.MULTILINE)
