@@ -86,7 +86,7 @@ def written(results: dict[str, str]) -> dict[Path, str]:
     for name in NAMES:
         path = EXAMPLES / f"{name}.py"
         source = path.read_text(encoding="utf-8")
-        found = results[name] if name in results else "not run yet."
+        found = results.get(name, "not run yet.")
         wrapped = textwrap.fill(f"Result: {found}", 100, break_long_words=False)
         source = RESULT.sub(lambda match, text=wrapped: text, source, count=1)
         files[path] = source
