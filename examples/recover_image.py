@@ -1,6 +1,6 @@
 """Recover a photograph from a quarter of its measurements with a network trained on others.
 
-Each 8 x 8 block is seen through its mean and 15 random signs of what is left, and a bias-free
+Each 8 x 8 block is seen through its mean and 15 products with random signs, and a bias-free
 network with two hidden layers learns the way back on blocks of other photographs. It is positively
 homogeneous: training scales blocks to one size, and no contrast has to be learned twice. Beside it,
 the best linear map of the same blocks. ``homfast recover`` does more of this.
