@@ -35,8 +35,8 @@ def one_hidden_layer_bound(A: Any, points: Any = None) -> float:
     --------
     >>> import numpy as np
     >>> from homfast.construct import one_hidden_layer_bound
-    >>> float(one_hidden_layer_bound(np.ones((1, 4))) ** 2)
-    0.75
+    >>> bool(abs(one_hidden_layer_bound(np.ones((1, 4))) ** 2 - 0.75) < 1e-12)
+    True
     """
     matrix, _ = finite_matrix(A)
     rank = int(np.linalg.matrix_rank(matrix))

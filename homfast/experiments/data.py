@@ -32,7 +32,7 @@ def camera() -> np.ndarray:
 
 
 def mri() -> np.ndarray:
-    """The MRI slice of a knee of Matplotlib, (256, 256), values 0 to 1."""
+    """The MRI slice of a head of Matplotlib, (256, 256), values 0 to 1."""
     import matplotlib
 
     path = Path(matplotlib.get_data_path()) / "sample_data" / "s1045.ima.gz"

@@ -27,7 +27,7 @@ def injective_filters(size: Sequence[int], *, seed: int = 0, dtype: Any = np.flo
 
     Returns
     -------
-    array, shape (2 prod(size), *size)
+    array, shape ``(2 prod(size), *size)``
         An orthonormal basis of the filters and negative multiples of it.
 
     Notes
@@ -50,7 +50,7 @@ def is_injective_convolution(
 
     Parameters
     ----------
-    filters : array, shape (count, *size)
+    filters : array, shape ``(count, *size)``
         Several channels are an axis of their own, which `box` covers as a whole.
     box : sequence of int
         At least the filters' size along each axis.

@@ -1,6 +1,6 @@
 """Measurement operators: seeded random matrices and given ones, with forward and adjoint on rows.
 
-`homfast.measure.operator.Operator` says what each of them answers.
+`Operator` says what each of them answers.
 """
 
 from homfast.measure import solvers

@@ -120,7 +120,7 @@ class _Modulus(abc.ABC):
 
 
 class Magnitude(_Modulus):
-    """|A x|, elementwise: positively homogeneous of degree 1.
+    """``|A x|``, elementwise: positively homogeneous of degree 1.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class Magnitude(_Modulus):
 
 
 class Intensity(_Modulus):
-    """|A x|^2, elementwise: positively homogeneous of degree 2.
+    """``|A x|^2``, elementwise: positively homogeneous of degree 2.
 
     Parameters
     ----------

@@ -14,6 +14,8 @@ from homfast._backends.streams import PROBE
 from homfast.measure.normal import normal_block
 from homfast.measure.operator import Operator
 
+__all__ = ["fista", "spectral_init"]
+
 _ALL = (*_arrays.FLOATS, *_arrays.COMPLEX)
 
 
@@ -26,7 +28,7 @@ def fista(
     step: float | None = None,
     start: Any = None,
 ) -> Any:
-    """Sparse recovery, argmin_x |A x - y|^2 / 2 + regularization |x|_1, for each row y.
+    """Sparse recovery, ``argmin_x |A x - y|^2 / 2 + regularization |x|_1``, for each row y.
 
     Parameters
     ----------
@@ -37,7 +39,8 @@ def fista(
     iterations : int
         Each costs a forward and an adjoint product.
     step : float, optional
-        At most 1 / |A|^2, which it is by default, with a per mille to spare: `op.norm` is called.
+        At most ``1 / |A|^2``, which it is by default, with a per mille to spare: `op.norm` is
+        called.
     start : array, shape (..., n), optional
         Where to begin, 0 by default.
 
@@ -53,8 +56,8 @@ def fista(
     Notes
     -----
     FISTA: Beck and Teboulle, SIAM J. Imaging Sci. 2, 2009, with constant step; the objective is
-    within 2 |x0 - x|^2 / (step (k + 1)^2) of the minimum after k iterations. Complex signals shrink
-    in magnitude.
+    within ``2 |x0 - x|^2 / (step (k + 1)^2)`` of the minimum after k iterations. Complex signals
+    shrink in magnitude.
 
     Examples
     --------
@@ -102,7 +105,7 @@ def fista(
 def spectral_init(
     op: Operator, y: Any, *, iterations: int = 50, truncation: float = 9.0, seed: int = 0
 ) -> Any:
-    """A start for phase retrieval from intensities y = |A x|^2, for each row y.
+    """A start for phase retrieval from intensities ``y = |A x|^2``, each row y.
 
     The leading eigenvector of ``A^H diag(T(y)) A`` by power iteration, T cutting off what is above
     `truncation` means of y, scaled such that its intensities have the mean of y.
