@@ -247,6 +247,29 @@ def test_undecided_is_said():
     assert bool(Injectivity(True, None, 1.0, 3))
 
 
+def far_from_optimal(matrix, target, maxiter):
+    return np.full(matrix.shape[1], 1.0 / matrix.shape[1]), 0.0
+
+
+def without_end(matrix, target, maxiter):
+    raise RuntimeError("Maximum number of iterations reached.")
+
+
+@pytest.mark.parametrize("solver", [far_from_optimal, without_end])
+def test_what_rounding_leaves_open_is_undecided(monkeypatch, solver):
+    """Where neither a half-space nor the proof that there is none is met: never a wrong yes."""
+    from homfast.injectivity import separation, stability_bounds
+
+    weight = np.random.default_rng(7).standard_normal((24, 3))
+    exact = stability_bounds(weight)
+    assert is_injective(weight).decision is True and exact.exact
+    optimize = type("optimize", (), {"nnls": staticmethod(solver)})
+    monkeypatch.setattr(separation, "scipy_module", lambda *_: optimize)
+    assert is_injective(weight).decision is None
+    found = stability_bounds(weight)
+    assert found.lower <= exact.lower and not found.exact
+
+
 def test_float32_weights_are_taken():
     assert is_injective(minimal_weight(4, 2, dtype=np.float32))
     assert minimal_weight(4, 2, dtype=np.float32).dtype == np.float32
