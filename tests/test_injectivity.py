@@ -184,6 +184,20 @@ def test_minimal_weights_are_injective_and_none_is_smaller(n):
     assert is_injective(more)
 
 
+@pytest.mark.parametrize("n", range(1, 7))
+def test_fewer_than_two_rows_a_dimension_are_never_injective(n):
+    rng = np.random.default_rng(n)
+    for m in range(1, 2 * n):
+        for weight in (
+            rng.standard_normal((m, n)),
+            minimal_weight(n, m)[rng.permutation(2 * n)[:m]],
+        ):
+            for bias in (None, np.zeros(m), rng.standard_normal(m), np.full(m, 5.0)):
+                found = is_injective(weight, bias)
+                assert found.decision is False
+                check_witness(weight, bias, found.witness)
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_bias_may_help_where_lemma_3_says_it_cannot(n):
     """relu(x + c), relu(-x - c) tells every x, though the rows with b >= 0 alone do not."""
