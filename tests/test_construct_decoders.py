@@ -217,8 +217,27 @@ def test_ista_keeps_its_bound_on_ten_thousand_signals(rng):
     for _ in range(4):
         x = sparse_signals(rng, 2500, 256, 3)
         y = x @ A.T
-        error = np.abs(net(y) - x).sum(axis=1)
-        assert (error <= net.certificate.bound(y) + 1e-13 * np.abs(x).sum(axis=1)).all()
+        output, size = net(y), np.abs(x).sum(axis=1)
+        error = np.abs(output - x).sum(axis=1)
+        assert (error <= net.certificate.bound(y) + 1e-13 * size).all()
+        assert (np.where(x == 0, np.abs(output), 0.0).max(axis=1) <= 1e-13 * size).all()
+
+
+def test_every_layer_of_ista_keeps_its_bound_and_the_support(rng):
+    """``|x^k - x|_1 <= b_k`` and no entry off the support, for each k, read off nested networks."""
+    A = hadamard_frame(64)
+    x = sparse_signals(rng, 400, 128, 3)
+    y, size = x @ A.T, np.abs(x).sum(axis=1)
+    for k in range(1, 31):
+        net = homogeneous_ista(A, 3, k)
+        assert net.certificate.factors[-1] == pytest.approx(
+            net.certificate.factors[0] * net.certificate.rate**k
+        )
+        output = net(y)
+        assert (np.abs(output - x).sum(axis=1) <= net.certificate.bound(y) + 1e-13 * size).all(), k
+        off = np.where(x == 0, np.abs(output), 0.0).max(axis=1)
+        assert (off <= 1e-13 * size).all(), k
+    assert net.certificate.rate == pytest.approx(5 / 8)
 
 
 def test_ista_scales_columns_and_takes_noise(rng):
@@ -249,25 +268,7 @@ def test_ista_names_a_sparsity_that_is_too_large(rng):
         homogeneous_ista(A, 1, 3)
 
 
-# Promises of all ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda A: one_sparse_decoder(A),
-        lambda A: two_sparse_decoder(A, 1e3),
-        lambda A: homogeneous_ista(np.hstack([np.eye(6), A[:, :1]]).astype(A.dtype), 1, 4),
-    ],
-    ids=["one sparse", "two sparse", "ista"],
-)
-def test_decoders_are_homogeneous_to_the_bit(rng, dtype, build):
-    net = build(gaussian(6, 8, 0).astype(dtype))
-    assert net.dtype == dtype and isinstance(net, homfast.ReLUNetwork)
-    y = rng.standard_normal((30, 6)).astype(dtype)
-    for k in (-9, 13):
-        np.testing.assert_array_equal(net(y * dtype.type(2.0**k)), net(y) * dtype.type(2.0**k))
-    np.testing.assert_array_equal(net(np.zeros((1, 6), dtype)), 0)
+# Bad input ----------------------------------------------------------------------------------------
 
 
 def with_columns(matrix, j, k, factor):

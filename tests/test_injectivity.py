@@ -20,34 +20,40 @@ from homfast.injectivity import (
 )
 
 
-def cells(weight, bias):
-    """Sign patterns of all cells, one linear program each, left where active rows span."""
+def cell_without_span(weight, bias):
+    """Signs of a cell in which the active rows do not span, or None: cells are enumerated, depth
+    first, one linear program each, but for those whose active rows span already."""
     kept = weight.any(axis=1)
     weight, bias = weight[kept], bias[kept]
     m, n = weight.shape
     rows = np.column_stack([weight, bias])
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    found = [()]
-    for k in range(m):
-        longer = []
-        for signs in found:
-            for sign in (1.0, -1.0):
-                pattern = (*signs, sign)
-                active = weight[: k + 1][np.array(pattern) > 0]
-                if len(active) >= n and np.linalg.matrix_rank(active) == n:
-                    continue
-                # The widest t with sign <row, (x, 1)> >= t, for x in a large box.
-                matrix = -np.array(pattern)[:, None] * rows[: k + 1]
-                answer = linprog(
-                    [*np.zeros(n), -1.0],
-                    A_ub=np.column_stack([matrix[:, :n], np.ones(k + 1)]),
-                    b_ub=-matrix[:, n],
-                    bounds=[(-1e3, 1e3)] * n + [(None, 1.0)],
-                )
-                if answer.status == 0 and answer.x[-1] > 1e-7:
-                    longer.append(pattern)
-        found = longer
-    return found
+    stack = [((), np.zeros(n))]  # signs of the first rows, and a point that has them
+    while stack:
+        signs, point = stack.pop()
+        k = len(signs)
+        if k == m:
+            return signs
+        value = rows[k] @ np.append(point, 1.0)
+        for sign in (1.0, -1.0):
+            pattern = (*signs, sign)
+            active = weight[: k + 1][np.array(pattern) > 0]
+            if len(active) >= n and np.linalg.matrix_rank(active) == n:
+                continue
+            if sign * value > 1e-7:  # the point has this sign too
+                stack.append((pattern, point))
+                continue
+            # The widest t with sign <row, (x, 1)> >= t, for x in a large box.
+            matrix = -np.array(pattern)[:, None] * rows[: k + 1]
+            answer = linprog(
+                [*np.zeros(n), -1.0],
+                A_ub=np.column_stack([matrix[:, :n], np.ones(k + 1)]),
+                b_ub=-matrix[:, n],
+                bounds=[(-1e3, 1e3)] * n + [(None, 1.0)],
+            )
+            if answer.status == 0 and answer.x[-1] > 1e-7:
+                stack.append((pattern, answer.x[:n]))
+    return None
 
 
 def injective_by_enumeration(weight, bias=None):
@@ -55,7 +61,7 @@ def injective_by_enumeration(weight, bias=None):
     bias = np.zeros(len(weight)) if bias is None else bias
     if np.linalg.matrix_rank(weight) < weight.shape[1]:
         return False
-    return not cells(weight, bias)
+    return cell_without_span(weight, bias) is None
 
 
 def check_witness(weight, bias, witness):
@@ -80,7 +86,7 @@ def layer(seed, largest):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 7 if largest > 16 else 5))
     m = int(rng.integers(n, min(largest, 4 * n + 3) + 1))
-    kind = seed % 7
+    kind = seed % 8
     bias = None
     if kind == 0:
         weight = rng.standard_normal((m, n))
@@ -100,10 +106,16 @@ def layer(seed, largest):
     elif kind == 5:
         weight = rng.integers(-1, 2, (m, n)).astype(float)
         bias = rng.integers(-1, 2, m).astype(float)
-    else:  # pairs with biases that open a gap or do not
+    elif kind == 6:  # pairs with biases that open a gap or do not
         B, c = rng.standard_normal((n, n)), rng.standard_normal(n)
         weight = np.vstack([B, -B])
         bias = np.concatenate([c, -c + rng.choice([0.0, 0.5, -0.5], n, p=[0.8, 0.1, 0.1])])
+    else:  # spread over the sphere without a pair: yes or no only by the search
+        n, half = int(rng.integers(2, 5 if largest > 16 else 3)), largest // 2
+        B = rng.standard_normal((half, n))
+        weight = np.vstack([B, -B + rng.choice([0.3, 1.5]) * rng.standard_normal((half, n))])
+        if seed % 16 > 8:
+            bias = 0.3 * rng.standard_normal(2 * half) + 0.2
     if not weight.any():
         weight[0, 0] = 1.0
     return weight, bias
@@ -120,6 +132,18 @@ def test_small_layers_are_decided_as_by_enumeration(block):
 def test_layers_are_decided_as_by_enumeration(block):
     for seed in range(1000 + 25 * block, 1000 + 25 * block + 25):
         check_decision(*layer(seed, 24))
+
+
+def test_the_search_decides_the_same_without_the_quick_falsifiers(monkeypatch):
+    layers = [layer(seed, 24) for seed in range(2000, 2120)]
+    quick = [is_injective(*each) for each in layers]
+    monkeypatch.setattr("homfast.injectivity.decision.falsify", lambda *_: None)
+    searched = [is_injective(*each) for each in layers]
+    assert sum(found.nodes > 0 for found in searched) > 60
+    for each, one, other in zip(layers, quick, searched, strict=True):
+        assert one.decision is other.decision is not None
+        if not other:
+            check_witness(*each, other.witness)
 
 
 def check_gaussian(n, m, seed):
@@ -158,6 +182,20 @@ def test_minimal_weights_are_injective_and_none_is_smaller(n):
     check_witness(weight[:-1], None, found.witness)
     more = np.vstack([weight, np.random.default_rng(0).standard_normal((n, n))])
     assert is_injective(more)
+
+
+@pytest.mark.parametrize("n", range(1, 7))
+def test_fewer_than_two_rows_a_dimension_are_never_injective(n):
+    rng = np.random.default_rng(n)
+    for m in range(1, 2 * n):
+        for weight in (
+            rng.standard_normal((m, n)),
+            minimal_weight(n, m)[rng.permutation(2 * n)[:m]],
+        ):
+            for bias in (None, np.zeros(m), rng.standard_normal(m), np.full(m, 5.0)):
+                found = is_injective(weight, bias)
+                assert found.decision is False
+                check_witness(weight, bias, found.witness)
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -221,6 +259,29 @@ def test_undecided_is_said():
     large = np.random.default_rng(0).standard_normal((1000, 60))
     assert is_injective(large).decision is None
     assert bool(Injectivity(True, None, 1.0, 3))
+
+
+def far_from_optimal(matrix, target, maxiter):
+    return np.full(matrix.shape[1], 1.0 / matrix.shape[1]), 0.0
+
+
+def without_end(matrix, target, maxiter):
+    raise RuntimeError("Maximum number of iterations reached.")
+
+
+@pytest.mark.parametrize("solver", [far_from_optimal, without_end])
+def test_what_rounding_leaves_open_is_undecided(monkeypatch, solver):
+    """Where neither a half-space nor the proof that there is none is met: never a wrong yes."""
+    from homfast.injectivity import separation, stability_bounds
+
+    weight = np.random.default_rng(7).standard_normal((24, 3))
+    exact = stability_bounds(weight)
+    assert is_injective(weight).decision is True and exact.exact
+    optimize = type("optimize", (), {"nnls": staticmethod(solver)})
+    monkeypatch.setattr(separation, "scipy_module", lambda *_: optimize)
+    assert is_injective(weight).decision is None
+    found = stability_bounds(weight)
+    assert found.lower <= exact.lower and not found.exact
 
 
 def test_float32_weights_are_taken():

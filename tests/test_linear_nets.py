@@ -144,6 +144,101 @@ def test_the_loss_is_that_of_the_reference(dtype):
     np.testing.assert_allclose(run.weights[1], W[1], atol=1e-5 if dtype == np.float32 else 1e-12)
 
 
+# Many runs in one call ----------------------------------------------------------------------------
+
+
+def same_bits(many, index, alone):
+    for layer, wanted in zip(many.weights, alone.weights, strict=True):
+        np.testing.assert_array_equal(layer[index], wanted)
+    np.testing.assert_array_equal(many.loss[index], alone.loss)
+    np.testing.assert_array_equal(many.off_range[index], alone.off_range)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_seeds_decays_and_rates_run_at_once_as_one_by_one(dtype, depth):
+    problem = Problem()
+    Y, X = problem.Y.astype(dtype), problem.X.astype(dtype)
+    seeds, decays = np.array([3, 8, 3, 5]), np.array([0.0, 1e-2, 0.1, 1e-2])
+    rates = np.array([0.01, 0.02, 0.03, 0.04])
+    start = initialize(6, 12, depth, 17, seed=seeds, dtype=dtype)
+    many = descend(
+        start, Y, X, steps=40, learning_rate=rates, weight_decay=decays, projection=problem.P
+    )
+    assert many.loss.shape == many.off_range.shape == (4, 40)
+    for i, seed in enumerate(seeds):
+        own = initialize(6, 12, depth, 17, seed=int(seed), dtype=dtype)
+        for layer, wanted in zip(start, own, strict=True):
+            assert layer.dtype == dtype
+            np.testing.assert_array_equal(layer[i], wanted)
+        alone = descend(
+            own, Y, X, steps=40, learning_rate=float(rates[i]), weight_decay=float(decays[i]),
+            projection=problem.P,
+        )  # fmt: skip
+        same_bits(many, i, alone)
+    assert not np.array_equal(many.weights[0][0], many.weights[0][2])  # decay and rate are its own
+    assert initialize(6, 12, 2, 5, seed=[3, 8])[0].shape == (2, 5, 6)
+
+
+def test_what_has_no_leading_axis_is_common_to_all_runs():
+    problems = [Problem(seed=seed) for seed in range(3)]
+    Y, X, P = (np.stack([getattr(p, name) for p in problems]) for name in "YXP")
+    start = initialize(6, 12, 2, 9, seed=1)
+    kept = [w.copy() for w in start]
+    many = descend(start, Y, X, steps=20, weight_decay=0.1, projection=P)  # own default rates
+    for i, problem in enumerate(problems):
+        alone = descend(
+            start, problem.Y, problem.X, steps=20, weight_decay=0.1, projection=problem.P
+        )
+        same_bits(many, i, alone)
+    for layer, wanted in zip(start, kept, strict=True):
+        np.testing.assert_array_equal(layer, wanted)
+    decays = np.array([0.0, 0.5])
+    swept = descend(start, problems[0].Y, problems[0].X, steps=0, weight_decay=decays)
+    assert swept.loss.shape == (2, 0) and swept.weights[1].shape == (2, 12, 9)
+    np.testing.assert_array_equal(swept.weights[1][1], start[1])
+    one = descend(start, Y[:1], X[:1], steps=5)
+    assert one.loss.shape == (1, 5)
+
+
+def test_the_identity_holds_for_every_run():
+    problem = Problem()
+    decays = np.array([0.0, 1e-3, 1e-2, 0.3])
+    start = initialize(6, 12, 3, 20, seed=np.arange(4))
+    run = descend(start, problem.Y, problem.X, steps=400, learning_rate=0.02, weight_decay=decays)
+    for i, decay in enumerate(decays):
+        away = run.weights[0][i] - run.weights[0][i] @ problem.P
+        wanted = off_range_decay(start[0][i], problem.Y, 0.02, float(decay), 400)
+        assert np.abs(away - wanted).max() <= 1e-12 * np.linalg.norm(start[0][i])
+
+
+def test_bad_runs_are_named():
+    problem = Problem()
+    Y, X = problem.Y, problem.X
+    start = initialize(6, 12, 2, 8, seed=np.arange(3))
+    with pytest.raises(ValueError, match=r"different lengths: weights\[0\] 3, .*weight_decay 2"):
+        descend(start, Y, X, steps=1, weight_decay=np.zeros(2))
+    with pytest.raises(ValueError, match=r"weights\[1\]: got shape \(12, 8\), wanted \(runs"):
+        descend([start[0], start[1][0]], Y, X, steps=1)
+    with pytest.raises(ValueError, match=r"weight_decay\[1\]: got -1"):
+        descend(start, Y, X, steps=1, weight_decay=np.array([0.0, -1.0, 0.0]))
+    with pytest.raises(ValueError, match=r"learning_rate\[2\]: got nan"):
+        descend(start, Y, X, steps=1, learning_rate=np.array([0.1, 0.1, np.nan]))
+    with pytest.raises(ValueError, match=r"learning_rate: got shape \(1, 3\)"):
+        descend(start, Y, X, steps=1, learning_rate=np.full((1, 3), 0.1))
+    with pytest.raises(ValueError, match=r"weights\[0\]: got nan at \(2, 0, 0\)"):
+        bad = start[0].copy()
+        bad[2, 0, 0] = np.nan
+        descend([bad, start[1]], Y, X, steps=1)
+    with pytest.raises(ValueError, match="signals: got 39 rows beside 40"):
+        descend(start, Y, np.stack([X[1:]] * 3), steps=1)
+    with pytest.raises(FloatingPointError, match=r"run 1: the loss is .*lower the learning rate"):
+        descend(start, Y, X, steps=300, learning_rate=np.array([0.01, 1e3, 0.01]))
+    with pytest.raises(ValueError, match=r"seed: got shape \(0,\)"):
+        initialize(6, 12, 2, 8, seed=np.arange(0))
+    with pytest.raises(TypeError, match=r"seed: got .*0\.5.*wanted an integer"):
+        initialize(6, 12, 2, 8, seed=np.array([0.5]))
+
+
 def test_bad_input_is_named():
     problem = Problem()
     start = initialize(6, 12, 2, 8)

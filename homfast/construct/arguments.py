@@ -9,14 +9,35 @@ import numpy as np
 from homfast import _arrays
 from homfast.measure import Operator
 
+_LARGEST_BYTES = 1 << 33
+_RANGE = 2.0**400  # beyond it, or below its inverse, products of two entries and norms lose digits
 
-def finite_matrix(value: Any, name: str = "A") -> tuple[np.ndarray, np.dtype]:
-    """A matrix or operator as a float64 array (m, n), m, n >= 1, and the dtype it came in."""
+
+def finite_matrix(
+    value: Any, name: str = "A", *, any_scale: bool = False
+) -> tuple[np.ndarray, np.dtype]:
+    """A matrix or operator as a float64 array (m, n), m, n >= 1, and the dtype it came in.
+
+    ValueError for one so large or small that squares leave the range, unless at any scale.
+    """
     array = value.to_dense() if isinstance(value, Operator) else _arrays.host_array(value, name)
     _arrays.check_matrix(array, name, "(m, n)")
     if 0 in array.shape:
         raise ValueError(f"{name}: got shape {array.shape}, wanted at least one row and one column")
-    return finite(array, name), array.dtype
+    matrix = finite(array, name)
+    largest = float(np.abs(matrix).max())
+    if largest > 0 and not any_scale and not 1 / _RANGE <= largest <= _RANGE:
+        raise ValueError(
+            f"{name}: the largest entry is {largest:.3g}, whose square leaves the range of "
+            f"float64; multiply {name} by a power of two"
+        )
+    return matrix, array.dtype
+
+
+def check_memory(count: float, name: str, what: str, fix: str = "wanted smaller sizes") -> None:
+    """MemoryError for more than 8 GiB of float64 numbers, before they are asked for."""
+    if 8 * count > _LARGEST_BYTES:
+        raise MemoryError(f"{name}: {what} take {8 * count / 2**30:.3g} GiB, more than 8; {fix}")
 
 
 def finite(array: np.ndarray, name: str) -> np.ndarray:
@@ -73,11 +94,11 @@ def real(
 
 def nonzero_columns(matrix: np.ndarray, name: str = "A") -> np.ndarray:
     """The norms of the columns; ValueError that names a column of zeros."""
-    norms = np.linalg.norm(matrix, axis=0)
-    zero = np.flatnonzero(norms == 0)
+    zero = np.flatnonzero(~matrix.any(axis=0))
     if len(zero):
         raise ValueError(
             f"{name}: column {zero[0]} is zero, so that its coefficient leaves no trace in y; "
             "drop the column"
         )
-    return norms
+    exponent = np.frexp(np.abs(matrix).max(axis=0))[1]  # squares of tiny entries would vanish
+    return np.ldexp(np.linalg.norm(np.ldexp(matrix, -exponent), axis=0), exponent)

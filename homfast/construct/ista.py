@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from homfast import _arrays
-from homfast.construct.arguments import finite, finite_matrix, nonzero_columns, real, whole
+from homfast.construct.arguments import (
+    check_memory,
+    finite,
+    finite_matrix,
+    nonzero_columns,
+    real,
+    whole,
+)
 from homfast.construct.certified import CertifiedNetwork, differences, pairs
 
 
@@ -62,6 +69,8 @@ def homogeneous_ista(
     ------
     ValueError
         Sparsity too large for the coherence; parallel columns, named.
+    MemoryError
+        Weights that would not fit 8 GiB.
 
     Notes
     -----
@@ -76,6 +85,7 @@ def homogeneous_ista(
     units = matrix / norms
     s = whole(sparsity, "sparsity", 1, n)
     steps = whole(iterations, "iterations", 1)
+    check_memory(steps * 4 * (n + m) ** 2, "iterations", f"the weights of {steps} for {n} columns")
     nu = real(noise, "noise", 0.0)
     coherence, j, k = _coherence(units)
     rate = coherence * (2 * s - 1)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from homfast.construct.arguments import finite_matrix, nonzero_columns
+from homfast.construct.arguments import check_memory, finite_matrix, nonzero_columns
 from homfast.construct.certified import CertifiedNetwork, differences, pairs
 
 _PARALLEL = 1e-8  # sine of an angle below which rounding cannot tell two lines apart
@@ -52,6 +52,8 @@ def one_sparse_decoder(A: Any) -> CertifiedNetwork:
     ------
     ValueError
         A zero column, or two parallel ones, named: no decoder can tell them apart.
+    MemoryError
+        n so large that the weights would not fit 8 GiB.
 
     Notes
     -----
@@ -74,6 +76,7 @@ def one_sparse_decoder(A: Any) -> CertifiedNetwork:
     """
     matrix, dtype = finite_matrix(A)
     m, n = matrix.shape
+    check_memory(2 * n * (2 * m + n), "A", f"the weights for {n} columns")
     units = matrix / nonzero_columns(matrix)
     _refuse_parallel(units)
     probes = np.eye(m)

@@ -9,7 +9,7 @@ import numpy as np
 
 from homfast import _arrays
 from homfast.construct.approximators import random_feature_approximator
-from homfast.construct.arguments import finite_matrix, real, whole
+from homfast.construct.arguments import check_memory, finite_matrix, real, whole
 from homfast.construct.certified import CertifiedNetwork, differences, pairs
 
 _TESTED = 20_000  # rank-one matrices on which an error is measured
@@ -66,6 +66,8 @@ def low_rank_decoder(
     ------
     ValueError
         The error is not met with `max_features`; the message says which was.
+    MemoryError
+        Sizes at which the matrices that it is measured on would not fit 8 GiB.
 
     Notes
     -----
@@ -110,6 +112,8 @@ def phase_retrieval_decoder(
     ------
     ValueError
         The error is not met with `max_features`; the message says which was.
+    MemoryError
+        Sizes at which the matrices that it is measured on would not fit 8 GiB.
 
     Notes
     -----
@@ -143,6 +147,8 @@ def _fit(
     wanted = real(relative_error, "relative_error", 0.0, strict=True)
     most = whole(max_features, "max_features", 1)
     generator = np.random.default_rng(_arrays.check_seed(seed))
+    tests = f"{_TESTED} test matrices of {matrix.shape[1]} entries, and those to fit,"
+    check_memory((_TESTED + 4 * span + 100) * sum(matrix.shape), "A", tests)
     tested = draw(_TESTED, generator)
     seen = tested @ matrix.T
     if np.linalg.matrix_rank(seen[: 4 * span + 100]) == span:

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from homfast import _arrays
-from homfast.construct.arguments import finite_matrix, nonzero_columns, real
+from homfast.construct.arguments import check_memory, finite_matrix, nonzero_columns, real
 from homfast.construct.certified import CertifiedNetwork, differences, pairs
 from homfast.construct.support_gauge import Gauge, fit_gauge
 
 _DEPENDENT = 1e-9  # smallest singular value of four unit columns that counts as independent
 _BLOCK = 1 << 14
-_LARGEST_BYTES = 1 << 33
 
 
 class TwoSparseCertificate(NamedTuple):
@@ -169,11 +168,12 @@ def _refuse_dependent(units: np.ndarray) -> None:
     """ValueError that names four dependent columns, or fewer; MemoryError for too many."""
     n = units.shape[1]
     width = 3 * n * (n * (n + 1) // 2)
-    if 2 * width * 2 * n * n * 8 > _LARGEST_BYTES:
-        raise MemoryError(
-            f"A: {n} columns make hidden layers of about {2 * width} and {2 * n * n} units, more "
-            "than 8 GiB of weights; see homogeneous_ista for networks of polynomial width"
-        )
+    check_memory(
+        2 * width * 2 * n * n,
+        "A",
+        f"hidden layers of about {2 * width} and {2 * n * n} units for {n} columns",
+        "see homogeneous_ista for networks of polynomial width",
+    )
     taken = min(4, n)
     subsets = itertools.combinations(range(n), taken)
     while rows := list(itertools.islice(subsets, _BLOCK)):

@@ -76,21 +76,24 @@ def run(lab: Lab) -> Outcome:
 
     modes, gaps, splits, shares = [], [], [], []
     left, sizes, right = np.linalg.svd(matrix @ basis)
-    for decay in _DECAYS:
-        lab.note(f"weight decay {decay:g}")
-        run = descend(start, y, x, steps=_STEPS, learning_rate=_RATE, weight_decay=decay)
-        network = _product(run.weights)
+    lab.note("weight decays")
+    swept = descend(
+        start, y, x, steps=_STEPS, learning_rate=_RATE, weight_decay=np.array(_DECAYS)
+    ).weights
+    for k, decay in enumerate(_DECAYS):
+        factors = [layer[k] for layer in swept]
+        network = _product(factors)
         found = np.einsum("ij,ij->j", basis @ right.T, network @ left[:, :_S])
         error, wanted = 1 - sizes * found, 1 - sizes * mode_gains(sizes, decay, 3)
         modes.append((error, wanted))
         gaps.append(np.linalg.norm(network - oracle))
-        split = noise_split(run.weights, matrix, onto, signals, noise)
+        split = noise_split(factors, matrix, onto, signals, noise)
         splits.append([float(part.mean()) for part in split])
         total = np.linalg.norm((signals @ matrix.T + noise) @ network.T - signals, axis=1)
         shares.append(float((total / np.sum(split, axis=0)).max()))
     # Below a decay of 0.01 balance takes longer than these steps: drawn, not judged.
     settled = [abs(e / w - 1).max() for (e, w), d in zip(modes, _DECAYS, strict=True) if d >= 1e-2]
-    speed = _speed(lab, y, x, signals, matrix)
+    speed = _speed(lab, y, x, signals, signals @ matrix.T + noise)
     measured = {
         "identity": float(max(identity)),
         "no_decay": float(np.abs(still).max() / np.linalg.norm(start[0])),
@@ -104,13 +107,15 @@ def run(lab: Lab) -> Outcome:
     }  # fmt: skip
 
     def draw(figure: Any) -> None:
-        first, second, third, fourth = style.panels(figure, 4)
+        first, second, third, fourth, fifth = style.panels(figure, 5)
         t = np.arange(3000)
         for depth, values in curves.items():
             first.plot(t, values, label=f"depth {depth}")
         first.plot(t, curves[3][0] * (1 - _RATE * 1e-2) ** t, "--", color=style.INK,
                    label="(1 - eta lambda)^t")  # fmt: skip
         style.label(first, "Off the range, lambda = 0.01", "steps", "|W (I - P)|", log="y")
+        first.set_ylim(bottom=first.get_ylim()[0] / 4)
+        first.legend(loc="lower left")
         for k in range(_S):
             color = style.CYCLE[k]
             second.plot(_DECAYS, [e[k] for e, _ in modes], "o", color=color, label=f"mode {k + 1}")
@@ -126,35 +131,50 @@ def run(lab: Lab) -> Outcome:
         third.set_ylim(bottom=1e-14)
         third.legend(loc="lower left")
         for depth, result in speed.items():
-            fourth.plot(_WIDTHS, result["steps"], "o-", label=f"depth {depth}")
+            _band(fourth, result["steps"], f"depth {depth}")
+            _band(fifth, result["test_error"], f"depth {depth}")
         fourth.set_ylim(0)
         style.label(fourth, "Overparameterisation", "hidden width", "steps to error 0.01 |X|")
-        style.counts(fourth, _WIDTHS)
+        fifth.set_ylim(0)
+        style.label(fifth, f"After {_SPEED_STEPS} steps, |e| = 0.1", "hidden width",
+                    "mean test error, |x| = 1")  # fmt: skip
+        for axis in (fourth, fifth):
+            style.counts(axis, _WIDTHS)
 
     return Outcome(measured, numbers, draw)
 
 
 _WIDTHS = (12, 24, 48, 96)
+_SPEED_STEPS, _SEEDS = 1000, 3
 
 
 def _speed(
-    lab: Lab, y: np.ndarray, x: np.ndarray, signals: np.ndarray, matrix: np.ndarray
-) -> dict[int, dict[str, list[float]]]:
-    """Steps until the loss is a hundredth of |X|, and the test error then, one rate for all."""
-    result: dict[int, dict[str, list[float]]] = {}
+    lab: Lab, y: np.ndarray, x: np.ndarray, signals: np.ndarray, noisy: np.ndarray
+) -> dict[int, dict[str, np.ndarray]]:
+    """Steps until the loss is a hundredth of |X|, and errors under noise: (widths, seeds)."""
+    result: dict[int, dict[str, np.ndarray]] = {}
+    seeds = np.arange(lab.seed, lab.seed + _SEEDS)
     for depth in (2, 3, 4):
-        result[depth] = {"steps": [], "test_error": []}
-        for width in _WIDTHS:
+        steps, errors = np.full((2, len(_WIDTHS), _SEEDS), np.nan)
+        for i, width in enumerate(_WIDTHS):
             lab.note(f"depth {depth}, width {width}")
-            start = initialize(y.shape[1], x.shape[1], depth, width, seed=lab.seed)
-            run = descend(start, y, x, steps=1000, learning_rate=0.02, weight_decay=1e-4)
-            below = np.flatnonzero(run.loss < 0.01 * np.linalg.norm(x))
-            result[depth]["steps"].append(float(below[0]) if len(below) else float("nan"))
-            found = signals @ matrix.T @ _product(run.weights).T
-            result[depth]["test_error"].append(
-                float(np.linalg.norm(found - signals, axis=1).mean())
-            )
+            start = initialize(y.shape[1], x.shape[1], depth, width, seed=seeds)
+            runs = descend(start, y, x, steps=_SPEED_STEPS, learning_rate=0.02, weight_decay=1e-4)
+            for k in range(_SEEDS):
+                below = np.flatnonzero(runs.loss[k] < 0.01 * np.linalg.norm(x))
+                steps[i, k] = below[0] if len(below) else np.nan
+                found = noisy @ _product([layer[k] for layer in runs.weights]).T
+                errors[i, k] = np.linalg.norm(found - signals, axis=1).mean()
+        result[depth] = {"steps": steps, "test_error": errors}
     return result
+
+
+def _band(axis: Any, values: np.ndarray, text: str) -> None:
+    """The median over seeds, and what lies between the least and the largest."""
+    (line,) = axis.plot(_WIDTHS, np.median(values, axis=1), "o-", label=text)
+    axis.fill_between(
+        _WIDTHS, values.min(axis=1), values.max(axis=1), color=line.get_color(), alpha=0.15, lw=0
+    )
 
 
 def _product(weights: list[np.ndarray]) -> np.ndarray:

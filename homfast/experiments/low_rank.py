@@ -27,6 +27,7 @@ CLAIMS = {
 _D, _LARGE = 3, 6
 _FEATURES = (32, 64, 128, 256)
 _MEASUREMENTS = (12, 18, 24, 30)
+_WIDTHS = (256, 256)
 
 
 def run(lab: Lab) -> Outcome:
@@ -62,7 +63,7 @@ def run(lab: Lab) -> Outcome:
     for m in _MEASUREMENTS:
         rows = basis[:m]
         bounds.append(construct.one_hidden_layer_bound(rows, large))
-        net = _train(lab, rows, _LARGE, [256, 256], share=0.2)
+        net = _train(lab, rows, _LARGE, list(_WIDTHS), share=0.2)
         trained.append(float(np.sqrt(np.mean(signals.errors(net, rows, large) ** 2))))
         if m == 24:
             size = np.linalg.norm(scene, axis=1)
@@ -76,6 +77,7 @@ def run(lab: Lab) -> Outcome:
     numbers = {
         "features": _FEATURES, "rms": rms, "worst": worst, "bound": bound, "one_layer": alone,
         "measurements": _MEASUREMENTS, "trained_rms": trained, "bounds": bounds,
+        "trained_widths": _WIDTHS,
         "indian_pines_median": {name: np.median(values) for name, values in pines.items()},
     }  # fmt: skip
 

@@ -29,6 +29,7 @@ CLAIMS = {
 }
 _D, _WINDOW, _ASKED = 3, 8, 0.3
 _MEASUREMENTS = (12, 20, 28, 36)
+_HIDDEN = {"one hidden layer": [512], "two hidden layers": [192, 192]}
 
 
 def run(lab: Lab) -> Outcome:
@@ -65,7 +66,7 @@ def run(lab: Lab) -> Outcome:
         second = np.linalg.eigh((some @ rows.T).T ** 2 @ (some @ rows.T) ** 2 / len(some))
         whiten = second[1] / np.sqrt(second[0])
         curves["linear"].append(_rms(values @ best - target))
-        for name, hidden in (("one hidden layer", [512]), ("two hidden layers", [192, 192])):
+        for name, hidden in _HIDDEN.items():
             net = _train(lab, rows, hidden, best, whiten)
             found = values @ best + net((values @ whiten).astype(np.float32))
             curves[name].append(_rms(found - target))
@@ -77,6 +78,7 @@ def run(lab: Lab) -> Outcome:
     numbers = {
         "certificate": decoder.certificate._asdict(), "worst": error.max(), "rms": rms,
         "linear_rms": linear_rms, "measurements": _MEASUREMENTS, "rms_by_measurements": curves,
+        "trained_widths": _HIDDEN,
         "ecg_errors": ecg,
     }  # fmt: skip
 

@@ -11,6 +11,7 @@ from homfast.construct.arguments import finite, finite_matrix, real, whole
 from homfast.injectivity.flats import FlatSearch, always_active, scaled_rows
 from homfast.injectivity.witness import falsify, verified_pair
 
+_FARTHEST = 2.0**400  # bias, beside rows of size about one
 _WORK = 2e10  # of nodes m n^3, some seconds where n is large: beyond it sizes do not end
 
 
@@ -101,10 +102,19 @@ def is_injective(
     limit = whole(node_limit, "node_limit", 0)
     generator = np.random.default_rng(_arrays.check_seed(seed))
     n = matrix.shape[1]
-    kept = np.linalg.norm(matrix, axis=1) > 0
+    kept = matrix.any(axis=1)
     matrix, shift = matrix[kept], shift[kept]  # rows of zeros tell nothing of x
     if len(matrix) == 0:
         return Injectivity(False, (np.zeros(n), np.eye(n)[0]), 0.0, 0)
+    # A positive factor a row changes nothing, and tiny rows would have squares of zero.
+    exponent = -np.frexp(np.abs(matrix).max(axis=1))[1]
+    matrix, shift = np.ldexp(matrix, exponent[:, None]), np.ldexp(shift, exponent)
+    if np.abs(shift).max() > _FARTHEST:
+        j = int(np.flatnonzero(kept)[np.abs(shift).argmax()])
+        raise ValueError(
+            f"bias: entry {j} is beyond {_FARTHEST:.3g} times its row of weight, where squares "
+            "overflow; wanted a smaller one, or the row multiplied by a power of two"
+        )
     units, affine, scale = scaled_rows(matrix, shift)
     shifts = shift / np.linalg.norm(matrix, axis=1)
     biased = bool(shift.any())

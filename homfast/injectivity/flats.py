@@ -112,6 +112,8 @@ class FlatSearch:
                 if found.x is not None:
                     self.margin = min(self.margin, found.margin)
                     return Search(False, found.x, self.margin, nodes)
+                if not found.proved:
+                    return Search(False, None, self.margin, nodes)
                 blocking = outside[found.blocking[found.blocking < len(outside)]]
                 self._blocks.add(blocking)
                 branch = blocking[~inactive[blocking]]

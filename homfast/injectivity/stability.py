@@ -10,6 +10,8 @@ from homfast import _arrays
 from homfast.construct.arguments import finite_matrix, whole
 from homfast.injectivity.separation import separate
 
+_WORK = 5e9  # of nodes m n^3, some seconds where n is large
+
 
 class StabilityBounds(NamedTuple):
     """``lower <= kappa <= upper``, sigma* or an upper bound of it, and whether it is exact."""
@@ -29,7 +31,8 @@ def stability_bounds(
     ----------
     weight : array, shape (m, n), float32 or float64
     node_limit : int
-        Partial sign patterns to visit at most; beyond it the bounds are valid but not `exact`.
+        Partial sign patterns to visit at most, also bounded so that large n end; beyond it the
+        bounds are valid but not `exact`.
     tolerance : float
         Cells thinner than it are ignored.
     seed : int
@@ -52,6 +55,7 @@ def stability_bounds(
     limit = whole(node_limit, "node_limit", 0)
     matrix = matrix[np.linalg.norm(matrix, axis=1) > 0]
     m, n = matrix.shape
+    limit = min(limit, int(_WORK / max(m * n**3, 1)))
     if m < n or np.linalg.matrix_rank(matrix) < n:
         return StabilityBounds(0.0, 0.0, 0.0, True)
     half = float(np.linalg.svd(matrix, compute_uv=False)[-1]) / 2
@@ -63,10 +67,10 @@ def stability_bounds(
     # Depth first over signs of the rows in turn: more active rows only raise the singular value.
     start = generator.standard_normal(n)
     stack = [(0, np.zeros(m, bool), start / np.linalg.norm(start), 0.0)]
-    nodes = 0
+    nodes, unsure = 0, np.inf
     while stack:
         if nodes >= limit:
-            below = min([best, *(value for *_, value in stack)])
+            below = min([best, unsure, *(value for *_, value in stack)])
             return StabilityBounds(below / 2, min(best, half), best, False)
         k, active, x, value = stack.pop()
         nodes += 1
@@ -81,15 +85,18 @@ def stability_bounds(
             point: np.ndarray | None = x
             if not inside:
                 flipped = np.vstack([signs * units[:k], (-1.0 if sign else 1.0) * units[k]])
-                point = separate(flipped, tolerance).x
-            if point is None:
-                continue
+                found = separate(flipped, tolerance)
+                point = found.x
+                if point is None and found.proved:
+                    continue
             chosen = active.copy()
             chosen[k] = sign
             raised = _smallest(matrix[chosen]) if sign else value
-            if raised < best:
+            if point is None:  # rounding hides whether there is such a cell
+                unsure = min(unsure, raised)
+            elif raised < best:
                 stack.append((k + 1, chosen, point, raised))
-    return StabilityBounds(best / 2, min(best, half), best, True)
+    return StabilityBounds(min(best, unsure) / 2, min(best, half), best, unsure >= best)
 
 
 def empirical_stability(weight: Any, *, trials: int = 64, steps: int = 400, seed: int = 0) -> float:

@@ -26,7 +26,7 @@ class NoiseSplit(NamedTuple):
 
 def product(weights: Sequence[Any]) -> np.ndarray:
     """W_L ... W_1 in float64."""
-    matrices = [finite_matrix(w, f"weights[{i}]")[0] for i, w in enumerate(weights)]
+    matrices = [finite_matrix(w, f"weights[{i}]", any_scale=True)[0] for i, w in enumerate(weights)]
     if not matrices:
         raise ValueError("weights: got an empty list, wanted at least one matrix")
     return reduce(lambda below, above: above @ below, matrices)
@@ -101,7 +101,7 @@ def off_range_decay(
     Exact whatever the depth and the data, for the gradient of W_1 ends in the data. Without decay
     this part never changes. Derived here.
     """
-    weight, _ = finite_matrix(first_weight, "first_weight")
+    weight, _ = finite_matrix(first_weight, "first_weight", any_scale=True)
     projection = range_projection(measurements)
     rate = 1.0 - real(learning_rate, "learning_rate", 0.0) * real(weight_decay, "weight_decay", 0.0)
     steps = whole(steps, "steps", 0)
@@ -164,7 +164,7 @@ def balancedness(weights: Sequence[Any]) -> np.ndarray:
 
     Under gradient flow with weight decay lambda it falls as ``exp(-2 lambda t)``; derived here.
     """
-    matrices = [finite_matrix(w, f"weights[{i}]")[0] for i, w in enumerate(weights)]
+    matrices = [finite_matrix(w, f"weights[{i}]", any_scale=True)[0] for i, w in enumerate(weights)]
     gaps = [
         np.linalg.norm(above.T @ above - below @ below.T)
         for below, above in itertools.pairwise(matrices)
