@@ -1,0 +1,32 @@
+"""What the scripts of reliability/ rely on is still there."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "reliability"
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="not a checkout")
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"reliability_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_mutant_can_be_made():
+    mutants = load("mutants").MUTANTS
+    assert len(mutants) >= 40
+    assert len({m.name for m in mutants}) == len(mutants)
+    for mutant in mutants:
+        text = (ROOT / mutant.file).read_text()
+        for old, new in mutant.edits:
+            assert text.count(old) == 1, (mutant.name, old)
+            assert new != old
+        for name in mutant.tests:
+            assert (ROOT / "tests" / f"test_{name}.py").is_file(), (mutant.name, name)
