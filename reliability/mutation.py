@@ -9,7 +9,6 @@ mutant: it is reported, and fails. A test that does not end within the limit has
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import scores
 from mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ BUILD = [sys.executable, "setup.py", "build_ext", "--inplace"]
 TEST = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
 
 
-def copy_checkout(folder: Path) -> None:
+def copy_checkout(folder: Path, built: bool = True) -> None:
     """The files that git knows, with edits, and what was built of them."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -42,7 +42,7 @@ def copy_checkout(folder: Path) -> None:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    if (ROOT / "build").is_dir():
+    if built and (ROOT / "build").is_dir():
         shutil.copytree(ROOT / "build", folder / "build", symlinks=True)
 
 
@@ -148,11 +148,8 @@ def main() -> int:
     noticed = sum(r["verdict"] == "noticed" for r in results)
     print(f"{noticed} of {len(results)} noticed")
     if arguments.json:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
-        ).stdout.strip()
-        report = {"commit": commit, "noticed": noticed, "of": len(results), "mutants": results}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        line = f"{len(results) - noticed} of {len(results)}"
+        scores.save(arguments.json, [("S27", line, noticed == len(results))], results)
     return 0 if noticed == len(results) else 1
 
 

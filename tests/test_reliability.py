@@ -30,3 +30,10 @@ def test_every_mutant_can_be_made():
             assert new != old
         for name in mutant.tests:
             assert (ROOT / "tests" / f"test_{name}.py").is_file(), (mutant.name, name)
+
+
+def test_damaged_files_of_networks_load_or_are_refused():
+    pytest.importorskip("safetensors")
+    verdicts = [verdict for _, verdict in load("loader_fuzz").run(count=400, seed=1)]
+    assert not [verdict for verdict in verdicts if verdict.startswith("WRONG")]
+    assert {"loaded", "refused"} <= set(verdicts)
