@@ -1,6 +1,7 @@
 """What the scripts of reliability/ rely on is still there."""
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "reliability"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="not a checkout")
+
+
+@pytest.fixture(autouse=True)
+def beside_the_scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
 
 
 def load(name):
@@ -37,3 +43,11 @@ def test_damaged_files_of_networks_load_or_are_refused():
     verdicts = [verdict for _, verdict in load("loader_fuzz").run(count=400, seed=1)]
     assert not [verdict for verdict in verdicts if verdict.startswith("WRONG")]
     assert {"loaded", "refused"} <= set(verdicts)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the library that is preloaded")
+def test_allocations_that_fail_are_memory_errors():
+    """pybind11 frees, or ends the process, where it has no memory to register an object."""
+    found = load("memory").run_failing("vjp,fit,SparseSign forward")
+    assert not found["wrong"]
+    assert len(found["failures"]) > 50
