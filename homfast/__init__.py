@@ -32,6 +32,7 @@ __all__ = [
     "linear_relu",
     "linear_relu_backward",
     "measure",
+    "selftest",
     "set_batch_invariant",
     "set_num_threads",
     "set_target",
@@ -44,6 +45,10 @@ def __getattr__(name):
         import importlib
 
         return importlib.import_module(f"homfast.{name}")
+    if name == "selftest":
+        from homfast.selftesting.run import selftest
+
+        return selftest
     raise AttributeError(f"module 'homfast' has no attribute {name!r}")
 
 

@@ -6,17 +6,9 @@ from engines import NATIVE_ENGINES
 from oracles import assert_same_bits, pack
 
 import homfast
+from homfast.selftesting.agreement import fuses
 
 SHAPES = [(16, 3, 5), (17, 33, 9), (100, 300, 77), (64, 64, 64), (33, 1025, 18), (40, 17, 130)]
-
-
-def fuses(engine):
-    """Whether a product and a sum round once; matrix units sum in another order anyway."""
-    engine.use()
-    a = np.float32(1 + 2**-12)
-    weight = np.array([[-(a * a), a]], np.float32)
-    x = np.tile(np.array([1, a], np.float32), (16, 1))
-    return engine.fused and homfast.linear(x, weight, backend="native").all()
 
 
 def results(engine, dtype, shape):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from oracles import assert_same_bits, pack
 
 import homfast
+from homfast.selftesting.layouts import lay_out
 
 sizes = st.one_of(st.integers(0, 12), st.integers(0, 70))
 
@@ -22,22 +23,6 @@ def layouts(draw):
         draw(st.tuples(st.sampled_from([1, -1]), st.sampled_from([1, -1]))),
         draw(st.integers(0, 63)),
     )
-
-
-def lay_out(matrix, layout):
-    """A view with these strides that holds the values of ``matrix``, among poison."""
-    fortran, gaps, directions, offset = layout
-    source = matrix.T if fortran else matrix
-    shape = [max(n, 1) * gap for n, gap in zip(source.shape, gaps, strict=True)]
-    raw = np.full(int(np.prod(shape)) * matrix.itemsize + 64, 0xFF, np.uint8)
-    whole = raw[offset : raw.size - 64 + offset].view(matrix.dtype).reshape(shape)
-    view = whole[tuple(slice(None, None, gap) for gap in gaps)]
-    view = view[tuple(slice(n) for n in source.shape)]
-    view = view[tuple(slice(None, None, direction) for direction in directions)]
-    view = view.T if fortran else view
-    view[...] = matrix
-    assert view.shape == matrix.shape
-    return view
 
 
 @given(st.data(), sizes, sizes, sizes, st.sampled_from(["f4", "f8"]), st.sampled_from([0.0, 0.5]))

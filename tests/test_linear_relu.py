@@ -2,29 +2,14 @@
 
 import numpy as np
 import pytest
-from oracles import KINDS, assert_same_bits, assert_within, operands, product, relu, unpack
+from oracles import KINDS, assert_same_bits, assert_within, operands, product, relu
 
 import homfast
+from homfast.selftesting.bounds import SLOPES
+from homfast.selftesting.bounds import check_relu as check
 
 SHAPES = [(1, 1, 1), (1, 257, 3), (2, 3, 130), (5, 8, 8), (15, 16, 17), (16, 17, 15), (17, 9, 7),
           (33, 31, 65), (64, 100, 9), (100, 300, 77), (130, 64, 250)]  # fmt: skip
-SLOPES = (0.0, 0.25, 0.1, -1.0, 1.0, 3.0)
-
-
-def check(engine, dtype, x, weight, slope, case):
-    y, mask = homfast.linear_relu(
-        x, weight, negative_slope=slope, return_mask=True, backend=engine.backend
-    )
-    z, bound = product(x, weight.T, fused=engine.fused)
-    assert_within(y, *relu(z, bound, slope, dtype), case)
-    active = unpack(mask, weight.shape[0])
-    wrong = (active != (z > 0)) & (np.abs(z) > bound)
-    assert not wrong.any(), f"{case}: {wrong.sum()} bits wrong, first at {np.argwhere(wrong)[0]}"
-    if slope >= 0:
-        assert np.array_equal(active & (y != 0), y > 0), f"{case}: mask and y disagree"
-    if slope == 0:
-        assert_same_bits(y[~active], np.zeros_like(y[~active]), f"{case}: inactive units")
-    return y, mask
 
 
 @pytest.mark.parametrize("slope", SLOPES)

@@ -9,6 +9,7 @@ import pytest
 from oracles import KINDS, assert_same_bits, assert_within, operands, pack, product, select, unpack
 
 import homfast
+from homfast.selftesting.bounds import check_gradients as check
 
 SHAPES = [(1, 1, 1), (1, 257, 3), (2, 3, 130), (3, 7, 9), (5, 8, 8), (15, 16, 17), (16, 17, 15),
           (17, 9, 7), (33, 31, 65), (64, 100, 9), (100, 300, 77), (520, 13, 21)]  # fmt: skip
@@ -19,17 +20,6 @@ def problem(rng, kind, rows, features, columns, dtype):
     grad = rng.standard_normal((rows, columns)).astype(dtype)
     mask = pack(rng.random((rows, columns)) < 0.5)
     return grad, x, weight, mask
-
-
-def check(engine, grad, x, weight, mask, slope, case):
-    grad_input, grad_weight = homfast.linear_relu_backward(
-        grad, x, weight, mask, negative_slope=slope, backend=engine.backend
-    )
-    passed = grad if mask is None else select(unpack(mask, grad.shape[1]), grad, slope)
-    options = {"fused": engine.fused, "extra_roundings": int(slope != 0)}
-    assert_within(grad_input, *product(passed, weight, **options), f"grad_input {case}")
-    assert_within(grad_weight, *product(passed.T, x, **options), f"grad_weight {case}")
-    return grad_input, grad_weight
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.1, -1.0])

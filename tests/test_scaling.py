@@ -9,20 +9,11 @@ from oracles import assert_same_bits, pack
 
 import homfast
 from homfast import ReLUNetwork
+from homfast.selftesting.scaling import moderate, scaled
 
 POWERS = [*range(-40, 41, 8), -1, 1, 3]
 SHAPES = [(1, 1, 1), (3, 5, 7), (20, 17, 33), (33, 64, 31), (7, 130, 9), (16, 300, 5),
           (100, 257, 77)]  # fmt: skip
-
-
-def moderate(rng, shape, dtype):
-    """Normal data whose least magnitude is 2^-12, so that no product or sum goes denormal."""
-    values = rng.standard_normal(shape)
-    return np.where(np.abs(values) < 2.0**-12, 2.0**-12, values).astype(dtype)
-
-
-def scaled(array, power):
-    return np.ldexp(array, power).astype(array.dtype)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

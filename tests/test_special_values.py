@@ -9,36 +9,15 @@ import pytest
 from oracles import assert_same_bits, pack, unpack
 
 import homfast
-
-
-def specials(dtype):
-    info = np.finfo(dtype)
-    values = [np.nan, 0.0, -0.0, info.smallest_subnormal, -info.smallest_subnormal, info.tiny,
-              -info.tiny, info.max, -info.max, np.inf, -np.inf, 1.0, -1.0]  # fmt: skip
-    return np.array(values, dtype)
+from homfast.selftesting.special_values import check_table, compare_rows, specials
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.5, -2.0])
 def test_relu_table_in_every_lane(engine, dtype, slope):
     """z is the weight itself: x is 1 and there is one feature."""
-    table, x = specials(dtype), np.ones((3, 1), dtype)
     for width in range(1, 71):
-        for shift in range(0, len(table), 3):
-            z = np.resize(np.roll(table, shift), width)
-            y, mask = homfast.linear_relu(
-                x, z[:, None], negative_slope=slope, return_mask=True, backend=engine.backend
-            )
-            case = f"{engine} {dtype} slope={slope} z={z}"
-            active = ~(z <= 0)
-            for row in range(3):
-                assert np.array_equal(unpack(mask[row], width), active), f"mask {case}"
-                with np.errstate(over="ignore"):
-                    wanted = np.where(active, z, dtype.type(slope) * z if slope else 0)
-                wanted = wanted.astype(dtype)
-                if slope == 0:
-                    assert_same_bits(y[row], wanted, case)
-                else:  # the sign of a zero is not promised
-                    assert np.array_equal(y[row], wanted, equal_nan=True), f"{case} got {y[row]}"
+        for shift in range(0, 13, 3):
+            check_table(engine, dtype, width, shift, slope)
 
 
 def test_no_negative_zero_leaves_a_relu(engine, dtype, rng):
@@ -79,14 +58,6 @@ def test_a_row_of_nan_or_inf_is_alone(engine, dtype, rng, value):
                 )[:1],
                 g, poisoned, bad, f"grad_input {case}",
             )  # fmt: skip
-
-
-def compare_rows(call, clean, poisoned, bad, case):
-    others = np.delete(np.arange(len(clean)), bad)
-    for result, wanted in zip(call(poisoned), call(clean), strict=True):
-        assert_same_bits(result[others], wanted[others], case)
-        if result.dtype.kind == "f" and np.isnan(poisoned[bad]).all():
-            assert np.isnan(result[bad]).any() or "grad_input" in case, f"{case}: NaN was lost"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

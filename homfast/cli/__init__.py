@@ -1,7 +1,8 @@
 """The command line: ``homfast`` and ``python -m homfast``.
 
 A command is a module with ``add_arguments(parser)`` and ``run(args) -> int``. Only the module of
-the command that was asked for is imported, so that ``homfast info`` needs nothing but NumPy.
+the command that was asked for is imported, so that ``homfast info`` and
+``homfast selftest`` need nothing but NumPy.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ COMMANDS = {
     ),
     "bench": Command("homfast.bench.cli", "time the kernels beside NumPy and PyTorch", "bench"),
     "info": Command("homfast.cli.info", "versions, backends, targets and threads", "demo"),
+    "selftest": Command("homfast.cli.selftest", "check the promises on this machine", "demo"),
 }
 
 USAGE_ERROR = 2

@@ -1,0 +1,67 @@
+"""A row's bits do not depend on the batch: its size, the position in it, the order of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import homfast
+from homfast._backends import native
+from homfast.selftesting import sizes
+from homfast.selftesting.oracles import assert_same_bits, pack
+
+TITLE = "a row's bits at every batch size and position"
+KEEPS_BITS = True
+WHOLE = 257
+CORNERS = (
+    {"features": 64, "columns": 64, "batch": 1},
+    {"features": 17, "columns": 33, "batch": 15},
+    {"features": 256, "columns": 24, "batch": 16},
+    {"features": 5, "columns": 257, "batch": 129},
+)
+
+
+def draw(rng, largest):
+    shape = sizes.layer(rng, largest)
+    return {
+        "features": shape["features"],
+        "columns": shape["columns"],
+        "batch": int(rng.integers(1, WHOLE + 1)),
+    }
+
+
+def check(engine, dtype, rng, features, columns, batch):
+    if engine.backend == "native":
+        native._native.set_batch_invariant(True)  # as it is after the case
+    x, grad = (rng.standard_normal((WHOLE, n)).astype(dtype) for n in (features, columns))
+    weight = rng.standard_normal((columns, features)).astype(dtype)
+    mask = pack(rng.random((WHOLE, columns)) < 0.5)
+    net = homfast.ReLUNetwork(
+        [weight, np.ascontiguousarray(weight.T)], negative_slope=0.1, backend=engine.backend
+    )
+    start = int(rng.integers(0, WHOLE - batch + 1))
+    parts = {
+        f"{batch} rows from {start}": np.arange(start, start + batch),
+        f"{batch} rows in another order": rng.permutation(WHOLE)[:batch],
+    }
+    for name, call in calls(engine, x, grad, weight, mask, net).items():
+        whole = call(slice(None))
+        for words, rows in parts.items():
+            case = f"{engine} {dtype} {name} (in, out) = {features, columns}, {words}"
+            for result, wanted in zip(call(rows), whole, strict=True):
+                assert_same_bits(result, wanted[rows], case)
+
+
+def calls(engine, x, grad, weight, mask, net):
+    """What has independent rows: name -> function of rows -> arrays of rows."""
+    options = {"negative_slope": 0.1, "backend": engine.backend}
+    return {
+        "linear": lambda rows: (homfast.linear(x[rows], weight, backend=engine.backend),),
+        "linear_relu": lambda rows: homfast.linear_relu(
+            x[rows], weight, return_mask=True, **options
+        ),
+        "grad_input": lambda rows: homfast.linear_relu_backward(
+            grad[rows], None, weight, mask[rows], **options
+        )[:1],
+        "network": lambda rows: (net(x[rows]),),
+        "network's grad_input": lambda rows: (net.vjp(x[rows])[1](x[rows])[0],),
+    }

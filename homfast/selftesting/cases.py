@@ -1,0 +1,134 @@
+"""A case, the cases of a run, and how one is run."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from homfast.selftesting.engines import Engine, computing_on, engines
+from homfast.selftesting.ideas import IDEAS, load
+
+DTYPES = ("float32", "float64")
+PASSED, FAILED = "passed", "failed"
+
+
+class Case(NamedTuple):
+    """One check with everything that decides it; `line` and `parse` are inverse."""
+
+    idea: str
+    engine: str
+    dtype: str
+    seed: tuple[int, ...]
+    parameters: dict[str, Any]
+
+    def line(self) -> str:
+        """One line of JSON."""
+        return json.dumps(self._asdict(), separators=(",", ":"))
+
+    @classmethod
+    def parse(cls, line: str) -> Case:
+        """The case that `line` wrote; ValueError for what is none."""
+        try:
+            found = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"got {line!r}, wanted the JSON of a case ({error})") from None
+        if not isinstance(found, dict) or not set(cls._fields) <= set(found):
+            raise ValueError(f"got {line!r}, wanted an object with {', '.join(cls._fields)}")
+        case = cls(**{name: found[name] for name in cls._fields})
+        load(case.idea)
+        if case.dtype not in DTYPES:
+            raise ValueError(f"dtype: got {case.dtype!r}, wanted one of {', '.join(DTYPES)}")
+        if not isinstance(case.parameters, dict):
+            raise ValueError(f"parameters: got {case.parameters!r}, wanted an object")
+        _engine(case.engine)
+        return case._replace(seed=tuple(case.seed))
+
+
+class Outcome(NamedTuple):
+    """What came of a case."""
+
+    case: Case
+    status: str
+    seconds: float
+    ratio: float | None  # the largest error over its bound, where the idea has one
+    message: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; a line of it is a line that `Case.parse` takes, too."""
+        rest = self._asdict()
+        case = rest.pop("case")
+        return case._asdict() | rest
+
+
+def cases(
+    seed: int,
+    largest: int,
+    ideas: Sequence[str] = IDEAS,
+    on: Sequence[Engine] | None = None,
+    first: int = 0,
+) -> Iterator[list[Case]]:
+    """Rounds of cases without end: the corners of all ideas, then one of each at a time.
+
+    Parameters
+    ----------
+    seed : int
+        Decides every case. Engines and dtypes get the same parameters and data.
+    largest : int
+        Of the sizes that are drawn.
+    ideas : sequence of str
+    on : sequence of Engine, optional
+        By default all that compute here.
+    first : int
+        The number of the round to begin with.
+    """
+    chosen = engines() if on is None else on
+    number = first
+    while True:
+        made: list[Case] = []
+        for name in ideas:
+            idea = load(name)
+            if number == 0:
+                drawn = list(idea.CORNERS)
+            else:
+                one = idea.draw(np.random.default_rng(_key(seed, name, number)), largest)
+                drawn = [] if one is None else [one]
+            made += [
+                Case(name, str(engine), dtype, (seed, number, index), parameters)
+                for engine in chosen
+                if engine.keeps_bits or not idea.KEEPS_BITS
+                for dtype in DTYPES
+                for index, parameters in enumerate(drawn)
+            ]
+        yield made
+        number += 1
+
+
+def run(case: Case) -> Outcome:
+    """Run a case; only KeyboardInterrupt gets out. Settings of the process are put back."""
+    idea, engine = load(case.idea), _engine(case.engine)
+    rng = np.random.default_rng((*_key(0, case.idea, 0), *case.seed))
+    start, ratio, status, message = time.perf_counter(), None, PASSED, ""
+    try:
+        with computing_on(engine):
+            ratio = idea.check(engine, np.dtype(case.dtype), rng, **case.parameters)
+    except AssertionError as error:
+        status, message = FAILED, str(error)
+    except Exception as error:
+        status, message = FAILED, f"{type(error).__name__}: {error}"
+    return Outcome(case, status, time.perf_counter() - start, ratio, message)
+
+
+def _key(seed: int, idea: str, number: int) -> tuple[int, ...]:
+    return (seed, number, zlib.crc32(idea.encode()))
+
+
+def _engine(name: str) -> Engine:
+    found = {str(engine): engine for engine in engines()}
+    if name not in found:
+        raise ValueError(f"engine: got {name!r}, wanted one that is here: {', '.join(found)}")
+    return found[name]

@@ -1,0 +1,79 @@
+"""Operators: forward and adjoint are the products with the entries, and keep rows' bits.
+
+The bound is that of sums of n (or m) terms of the magnitudes |A||x|, and of 16 roundings more for
+what scales and transforms do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import homfast
+from homfast.selftesting import sizes
+from homfast.selftesting.oracles import ROUNDOFF, assert_same_bits, assert_within, gamma
+
+TITLE = "operators: forward and adjoint within bounds, rows alone and on threads"
+KEEPS_BITS = False
+FAMILIES = ("Gaussian", "Rademacher", "SparseSign", "Hadamard", "Cosine", "Fourier", "Circulant")
+CORNERS = (
+    *({"family": family, "m": 23, "n": 37, "batch": 5, "store": True} for family in FAMILIES),
+    *({"family": name, "m": 31, "n": 130, "batch": 17, "store": False} for name in FAMILIES[:3]),
+)
+
+
+def draw(rng, largest):
+    n = sizes.size(rng, largest, least=16)
+    return {
+        "family": str(rng.choice(FAMILIES)),
+        "m": min(sizes.size(rng, largest, least=8), n),
+        "n": n,
+        "batch": sizes.size(rng, 40),
+        "store": bool(rng.random() < 0.5),
+    }
+
+
+def check(engine, dtype, rng, family, m, n, batch, store):
+    op = make(family, m, n, int(rng.integers(2**63)), dtype, store)
+    x, y = draw_rows(rng, (batch, n), op.dtype), draw_rows(rng, (batch, m), op.dtype)
+    case = f"{engine} {op!r} batch {batch}"
+    wide = np.dtype(np.complex128 if op.dtype.kind == "c" else np.float64)
+    if dtype == np.float64:
+        wide = np.dtype(np.clongdouble if op.dtype.kind == "c" else np.longdouble)
+    entries = op.to_dense().astype(wide)
+    found = {"forward": op(x), "adjoint": op.adjoint(y)}
+    for name, rows, matrix in (("forward", x, entries.T), ("adjoint", y, entries.conj())):
+        wanted = rows.astype(wide) @ matrix
+        factor = gamma(
+            len(matrix) + 16, 4 * ROUNDOFF[dtype] if wide.kind == "c" else ROUNDOFF[dtype]
+        )
+        within(found[name], wanted, factor * (np.abs(rows) @ np.abs(matrix)), f"{name} {case}")
+    if engine.keeps_bits:
+        row = int(rng.integers(batch))
+        homfast.set_num_threads(3)
+        assert_same_bits(op(x[row : row + 1])[0], found["forward"][row], f"row {row} {case}")
+        assert_same_bits(op.adjoint(y[row]), found["adjoint"][row], f"adjoint, row {row} {case}")
+
+
+def make(family, m, n, seed, dtype, store):
+    from homfast import measure
+
+    options = {"seed": seed, "dtype": dtype}
+    if family == "Fourier":
+        options["dtype"] = np.dtype(f"c{2 * dtype.itemsize}")
+    if family in FAMILIES[:3]:
+        options["store"] = store
+    return getattr(measure, family)(m, n, **options)
+
+
+def draw_rows(rng, shape, dtype):
+    values = rng.standard_normal((*shape, 2))
+    if dtype.kind == "c":
+        return (values[..., 0] + 1j * values[..., 1]).astype(dtype)
+    return values[..., 0].astype(dtype)
+
+
+def within(found, wanted, bound, case):
+    """`assert_within`, of real and imaginary parts."""
+    assert_within(found.real, wanted.real, bound, case)
+    if wanted.dtype.kind == "c":
+        assert_within(found.imag, wanted.imag, bound, case)

@@ -1,0 +1,272 @@
+"""``homfast selftest``: it passes here, needs NumPy alone, and sees what is broken."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from processes import environment_of_tests
+
+import homfast
+from homfast._backends import reference
+from homfast.cli import main
+from homfast.selftesting import agreement, ideas
+from homfast.selftesting.cases import Case, cases, run
+from homfast.selftesting.engines import REFERENCE, computing_on, engines
+
+
+def corners(idea, engine, dtype="float32"):
+    """Those cases of an idea that always come."""
+    first = next(cases(0, 130, [idea], [engine]))
+    return [case for case in first if case.dtype == dtype]
+
+
+@pytest.mark.parametrize("idea", ideas.IDEAS)
+def test_every_idea_holds_on_every_engine(engine, dtype, idea):
+    rounds = cases(7, 130, [idea], [engine])
+    made = [case for _ in range(2) for case in next(rounds) if case.dtype == dtype.name]
+    if not engine.keeps_bits and ideas.load(idea).KEEPS_BITS:
+        assert not made
+        return
+    assert made
+    for case in made:
+        outcome = run(case)
+        assert outcome.status == "passed", f"{outcome.message}\n{case.line()}"
+
+
+def test_a_case_is_a_line_and_repeats(capsys):
+    for case in corners("bounds", REFERENCE):
+        assert Case.parse(case.line()) == case
+        assert Case.parse(json.dumps(run(case).as_dict())) == case
+        assert run(case).ratio == run(case).ratio
+    assert main(["selftest", "--repro", case.line()]) == 0
+    assert capsys.readouterr().out.startswith("passed")
+
+
+def test_engines_get_the_same_data(monkeypatch):
+    seen = []
+    idea = ideas.load("bounds")
+    monkeypatch.setattr(idea, "check", lambda engine, dtype, rng, **_: seen.append(rng.random()))
+    first = [case for case in next(cases(3, 130, ["bounds"])) if case.dtype == "float32"]
+    for case in first:
+        run(case)
+    assert len(set(seen)) == len(idea.CORNERS) and len(seen) > len(idea.CORNERS)
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "{}", "7", '{"idea": "bounds"}'])
+def test_what_is_no_case_is_one_line(capsys, line):
+    assert main(["selftest", "--repro", line]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("homfast selftest: repro: ")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("idea", "wishes"), ("engine", "abacus"), ("dtype", "int8"), ("parameters", [1])],
+)
+def test_a_case_that_is_not_here_is_one_line(capsys, field, value):
+    case = corners("bounds", REFERENCE)[0]._replace(**{field: value})
+    assert main(["selftest", "--repro", case.line()]) == 2
+    assert field in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--seconds", "nan"], ["--seconds", "-1"], ["--seed", "-1"]])
+def test_values_out_of_range_are_one_line(capsys, arguments):
+    assert main(["selftest", *arguments]) == 2
+    assert "wanted" in capsys.readouterr().err
+
+
+# What it must see ---------------------------------------------------------------------------------
+
+
+def last_feature_dropped(original):
+    return lambda x, weight, out, precision="highest": original(x[:, :-1], weight[:, :-1], out)
+
+
+def one_bit_off(original):
+    def linear(x, weight, out, precision="highest"):
+        original(x, weight, out)
+        out[...] = np.nextafter(out, np.inf)
+
+    return linear
+
+
+def a_row_depends_on_the_batch(original):
+    def linear(x, weight, out, precision="highest"):
+        original(x, weight, out)
+        if len(x) % 2:
+            out[-1:] = np.nextafter(out[-1:], np.inf)
+
+    return linear
+
+
+def zeros_are_skipped(original):
+    def linear(x, weight, out, precision="highest"):
+        with np.errstate(invalid="ignore"):
+            original(np.where(np.isfinite(x), x, 0), np.where(np.isfinite(weight), weight, 0), out)
+
+    return linear
+
+
+def half_precision(original):
+    def linear(x, weight, out, precision="highest"):
+        # As on a matrix unit: eight bits of each operand.
+        cut = [
+            (a.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32)
+            for a in (x, weight)
+        ]
+        original(cut[0].astype(x.dtype), cut[1].astype(x.dtype), out)
+
+    return linear
+
+
+def denormals_are_zero(original):
+    def linear(x, weight, out, precision="highest"):
+        original(x, weight, out)
+        out[np.abs(out) < np.finfo(out.dtype).tiny] = 0
+
+    return linear
+
+
+def nothing_is_checked(original):
+    def linear(x, weight, out, precision="highest"):
+        original(x, weight, out)
+        np.seterr(over="raise")
+
+    return linear
+
+
+@pytest.mark.parametrize(
+    ("fault", "idea"),
+    [
+        (last_feature_dropped, "exact_integers"),
+        (last_feature_dropped, "bounds"),
+        (half_precision, "bounds"),
+        (one_bit_off, "exact_integers"),
+        (one_bit_off, "layouts"),
+        (zeros_are_skipped, "special_values"),
+        (denormals_are_zero, "special_values"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_a_broken_product_is_seen(monkeypatch, capsys, fault, idea):
+    """`linear_relu` of the reference uses `linear`, so that both are broken."""
+    monkeypatch.setattr(reference, "linear", fault(reference.linear))
+    failed = [o for o in map(run, corners(idea, REFERENCE)) if o.status == "failed"]
+    assert failed, f"{idea} did not see {fault.__name__}"
+    assert main(["selftest", "--repro", failed[0].case.line()]) == 1
+    assert failed[0].message in capsys.readouterr().out
+
+
+def test_a_row_that_depends_on_its_batch_is_seen(monkeypatch, native_engine):
+    module, fault = native_engine.module, a_row_depends_on_the_batch
+    monkeypatch.setattr(module, "linear", fault(module.linear))
+    monkeypatch.setattr(module, "linear_relu", broken_relu(fault, module.linear_relu))
+    assert any(run(case).status == "failed" for case in corners("batches", native_engine))
+
+
+def test_targets_that_disagree_are_seen(monkeypatch):
+    """As one that does not fuse would, if it were taken for one that does."""
+    apart = [engine for engine in engines() if engine.keeps_bits and not agreement.fuses(engine)]
+    if not apart or not agreement.fuses(engines()[0]):
+        pytest.skip("all engines of this machine fuse, or none does")
+    monkeypatch.setattr(agreement, "fuses", lambda engine: True)
+    assert any(run(case).status == "failed" for case in corners("agreement", apart[0]))
+
+
+def broken_relu(fault, original):
+    def linear_relu(x, weight, negative_slope, out, mask, precision="highest"):
+        fault(lambda x, weight, out: original(x, weight, negative_slope, out, mask, precision))(
+            x, weight, out
+        )
+
+    return linear_relu
+
+
+def test_a_changed_process_is_seen(monkeypatch):
+    kept = np.geterr()
+    try:
+        monkeypatch.setattr(reference, "linear", nothing_is_checked(reference.linear))
+        found = [run(case) for case in corners("process", REFERENCE)]
+    finally:
+        np.seterr(**kept)
+    assert any("errstate" in outcome.message for outcome in found)
+
+
+def test_another_stream_is_seen(monkeypatch):
+    from homfast._backends import streams
+
+    monkeypatch.setattr(streams, "VERSION", streams.VERSION + 1)
+    found = [run(case) for case in corners("entries", REFERENCE)]
+    assert any(outcome.status == "failed" for outcome in found)
+
+
+def test_an_error_in_a_case_is_a_failure(monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("no kernel today")
+
+    monkeypatch.setattr(reference, "linear", broken)
+    outcome = run(corners("bounds", REFERENCE)[0])
+    assert (outcome.status, outcome.message) == ("failed", "RuntimeError: no kernel today")
+
+
+# The process -------------------------------------------------------------------------------------
+
+
+def test_settings_are_put_back(engine):
+    before = homfast.show_config("dicts")
+    with computing_on(REFERENCE):
+        assert homfast.show_config("dicts")["backend"] == "reference"
+    for case in corners("threads", engine) + corners("batches", engine):
+        run(case)
+    after = homfast.show_config("dicts")
+    for key in ("backend", "native"):
+        for name in ("target", "threads", "batch_invariant"):
+            if isinstance(before.get(key), dict):
+                assert after[key][name] == before[key][name]
+    assert after["backend"] == before["backend"]
+
+
+NUMPY_ALONE = """
+import sys
+sys.modules.update(dict.fromkeys({words}))  # as if they were not installed
+from homfast.cli import main
+sys.exit(main({arguments}))
+"""
+
+
+def test_the_command_needs_numpy_alone_and_reports(tmp_path):
+    """In a process of its own, with -O, without what extras and tests bring."""
+    words = ["scipy", "torch", "pytest", "hypothesis", "numba", "llvmlite", "ml_dtypes", "jax",
+             "threadpoolctl", "matplotlib", "skimage", "sklearn"]  # fmt: skip
+    for arguments in (["selftest", "--seconds", "0"], ["selftest", "--seconds", "0", "--json"]):
+        code = NUMPY_ALONE.format(words=words, arguments=arguments)
+        done = subprocess.run(
+            [sys.executable, "-O", "-c", code],
+            capture_output=True, text=True, cwd=tmp_path, env=environment_of_tests(),
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+        lines = done.stdout.splitlines()
+        if "--json" not in arguments:
+            assert lines[-1].endswith("all passed"), lines
+            assert sum(line.startswith("        ok") for line in lines) == len(ideas.IDEAS)
+            continue
+        found = [json.loads(line) for line in lines]
+        assert {each["status"] for each in found} <= {"passed", "not run"}
+        assert {each.get("idea") for each in found} >= set(ideas.IDEAS)
+        assert any(each["engine"] == "numba" and each["status"] == "not run" for each in found)
+
+
+def test_a_failure_is_exit_code_1(monkeypatch, capsys):
+    """From Python too; the report says how to repeat it."""
+    monkeypatch.setattr("homfast.selftesting.run.IDEAS", ("bounds",))
+    monkeypatch.setattr("homfast.selftesting.cases.engines", lambda: [REFERENCE])
+    monkeypatch.setattr("homfast.selftesting.run.cases", lambda s, n: cases(s, n, ["bounds"]))
+    assert homfast.selftest(seconds=0) is True
+    monkeypatch.setattr(reference, "linear", half_precision(reference.linear))
+    assert homfast.selftest(seconds=0) is False
+    out = capsys.readouterr().out
+    assert "FAILED" in out and "homfast selftest --repro '{" in out
+    assert main(["selftest", "--seconds", "0"]) == 1
+    assert main(["selftest", "--seconds", "0", "--json"]) == 1
