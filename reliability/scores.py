@@ -94,10 +94,14 @@ def save(path: Path, lines: Iterable[tuple[str, str, bool]], details: Any = None
 def page() -> str:
     """The page, of what lies in results/."""
     found: dict[str, list[dict[str, Any]]] = {}
+    peers: list[str] = []
     for path in sorted(RESULTS.glob("*.json")):
         report = json.loads(path.read_text())
         for score in report["scores"]:
             found.setdefault(score["id"], []).append({**report, **score})
+        if isinstance(report["details"], dict) and "peers" in report["details"]:
+            where = f"{report['machine']}; {report['commit']}; {report['date']}"
+            peers += ["", report["details"]["peers"], "", f"{where}; `{report['command']}`"]
     lines = [
         "# Reliability",
         "",
@@ -117,6 +121,18 @@ def page() -> str:
             where = f"{row['machine']}; {row['commit']}; {row['date']}"
             cells = [name, figure, target, row["result"], holds, where, f"`{row['command']}`"]
             lines.append(f"| {' | '.join(cells)} |")
+    if peers:
+        lines += [
+            "",
+            "## The others",
+            "",
+            "The same layers, x W^T in float32, by the libraries that users have: layers of which any",
+            "row changes a bit with the batch or the number of threads, any element is beyond the",
+            "componentwise bound, a NaN leaves its row, or f(2^k x) is not 2^k f(x). The first is a",
+            "setting of homfast for plain arrays, and what its networks and operators always do;",
+            "README has what it costs.",
+            *peers,
+        ]
     return "\n".join(lines) + "\n"
 
 
