@@ -126,7 +126,7 @@ def page() -> str:
             "",
             "## The others",
             "",
-            "The same layers, x W^T in float32, by the libraries that users have: in how many a row",
+            "The same layers, x W^T in float32, by libraries that users have: in how many a row",
             "changes a bit with the batch or the number of threads, an element is beyond the",
             "componentwise bound, a NaN leaves its row, or f(2^k x) is not 2^k f(x). The first is",
             "a setting of homfast for plain arrays, and what its networks and operators always do;",
