@@ -231,3 +231,15 @@ def test_sparse_input_refuses():
         op.forward_sparse(np.array([1]), np.array([1.0]))
     with pytest.raises(TypeError, match="values: got complex64"):
         op.forward_sparse(np.array([1]), np.ones(1, complex_of(np.float32)))
+
+
+def test_numbers_are_also_arrays_without_axes():
+    op = Gaussian(3, 5, seed=1)
+    for factor in (2, 2.0, np.float32(2), np.array(2.0), np.array(2, np.int8)):
+        assert repr(factor * op) == repr(op * factor) == repr(2.0 * op)
+        assert repr(op / factor) == repr(0.5 * op)
+    for factor in (np.ones(3), np.ones(1), np.array("a"), "a", None):
+        with pytest.raises(TypeError):
+            op * factor
+        with pytest.raises(TypeError):
+            factor * op

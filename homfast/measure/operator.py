@@ -108,14 +108,14 @@ class Operator(ColumnProducts):
     def __mul__(self, factor: Any) -> Operator:
         from homfast.measure.algebra import Scaled
 
-        return Scaled(factor, self) if isinstance(factor, numbers.Number) else NotImplemented
+        number = _as_number(factor)
+        return NotImplemented if number is None else Scaled(number, self)
 
     __rmul__ = __mul__
 
     def __truediv__(self, factor: Any) -> Operator:
-        if not isinstance(factor, numbers.Number):
-            return NotImplemented
-        return self * (1 / factor)  # type: ignore[operator]
+        number = _as_number(factor)
+        return NotImplemented if number is None else self * (1 / number)
 
     # Properties of A ------------------------------------------------------------------------------
 
@@ -213,3 +213,10 @@ class Operator(ColumnProducts):
         shape = self.shape[0] + extra_rows, self.shape[1]
         fix = "take rows(i0, i1) of it at a time"
         _memory.check((*self._batch_shape, *shape), self.dtype, "to_dense: a matrix", fix)
+
+
+def _as_number(factor: Any) -> Any:
+    """A number, also of an array without axes; None for what is none."""
+    if isinstance(factor, np.ndarray) and factor.ndim == 0 and factor.dtype.kind in "iufc":
+        factor = factor[()]
+    return factor if isinstance(factor, numbers.Number) else None
