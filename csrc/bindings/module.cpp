@@ -229,11 +229,10 @@ PYBIND11_MODULE(_native, m) {
     }
   });
   py::class_<WeightHandle>(m, "PackedWeight")
-      .def(py::init<py::array, const std::string&>(), py::arg("weight").noconvert(),
-           py::arg("precision") = "highest")
       .def("refresh", &WeightHandle::refresh, py::call_guard<py::gil_scoped_release>());
+  m.def("pack_weight", &make_object<WeightHandle, py::array, const std::string&>,
+        py::arg("weight").noconvert(), py::arg("precision") = "highest");
   py::class_<NetworkHandle>(m, "PackedNetwork")
-      .def(py::init<std::vector<py::object>, double>(), py::arg("layers"), py::arg("negative_slope"))
       .def("plain", &NetworkHandle::plain)
       .def("forward", &NetworkHandle::forward, py::arg("x").noconvert(),
            py::arg("masks").noconvert(), py::arg("hidden").noconvert(), py::arg("out").noconvert())
@@ -244,16 +243,18 @@ PYBIND11_MODULE(_native, m) {
       .def("backward", &backward, py::arg("x").noconvert(), py::arg("masks").noconvert(),
            py::arg("hidden").noconvert(), py::arg("grad_output").noconvert(),
            py::arg("grad_input").noconvert(), py::arg("grad_weights").noconvert());
+  m.def("pack_network", &make_object<NetworkHandle, std::vector<py::object>, double>,
+        py::arg("layers"), py::arg("negative_slope"));
   py::class_<TraceHandle>(m, "NetworkTrace")
       .def("pull_back", &TraceHandle::pull_back, py::arg("grad_output"), py::arg("input_needed"));
   py::class_<TrainingHandle>(m, "NetworkTraining")
-      .def(py::init<py::object>(), py::arg("network"))
       .def("trace", &TrainingHandle::trace)
       .def("jvp", &TrainingHandle::jvp)
       .def("fit_step", &TrainingHandle::fit_step, py::arg("x").noconvert(),
            py::arg("target").noconvert(), py::arg("adam"), py::arg("learning_rate"),
            py::arg("weight_decay"), py::arg("first_moments").noconvert(),
            py::arg("second_moments").noconvert());
+  m.def("pack_training", &make_object<TrainingHandle, py::object>, py::arg("network"));
   bind_layers(m);
   bind_updates(m);
   bind_conversions(m);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "bindings/array_view.h"
+#include "bindings/object.h"
 #include "core/seeded_entries.h"
 #include "core/seeded_gram.h"
 #include "core/seeded_product.h"
@@ -144,15 +145,14 @@ inline void bind_walsh_hadamard(py::module_& m) {
         py::arg("adjoint"), py::arg("out").noconvert());
 }
 
-inline std::unique_ptr<SparseSignMatrix> make_sparse_sign(const py::array& rows, const py::array& signs,
-                                                          std::int64_t m) {
+inline py::object make_sparse_sign(const py::array& rows, const py::array& signs, std::int64_t m) {
   const auto where = matrix<const std::int64_t>(rows, "rows");
   const auto* at = elements<std::int64_t>(rows, rows.size(), "rows", false);
   const auto* minus = elements<std::int8_t>(signs, rows.size(), "signs", false);
   constexpr std::int64_t limit = std::int64_t{1} << 31;
   check(m >= 0 && m <= limit && where.rows <= limit, "m, n: wanted at most 2^31");
   check(all_below(at, rows.size(), m), "rows: wanted indices below m");
-  return std::make_unique<SparseSignMatrix>(at, minus, m, where.rows, where.cols);
+  return make_object<SparseSignMatrix>(at, minus, m, where.rows, where.cols);
 }
 
 inline void sparse_sign_product(const SparseSignMatrix& op, const py::array& x, bool adjoint,
@@ -170,10 +170,10 @@ inline void sparse_sign_product(const SparseSignMatrix& op, const py::array& x, 
 
 inline void bind_sparse_sign(py::module_& m) {
   py::class_<SparseSignMatrix>(m, "PackedSparseSign")
-      .def(py::init(&make_sparse_sign), py::arg("rows").noconvert(), py::arg("signs").noconvert(),
-           py::arg("m"))
       .def("product", &sparse_sign_product, py::arg("x").noconvert(), py::arg("adjoint"),
            py::arg("out").noconvert(), py::arg("accumulate") = false);
+  m.def("pack_sparse_sign", &make_sparse_sign, py::arg("rows").noconvert(),
+        py::arg("signs").noconvert(), py::arg("m"));
 }
 
 inline void bind_operators(py::module_& m) {

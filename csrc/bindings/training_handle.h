@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/network_handle.h"
+#include "bindings/object.h"
 #include "core/fit_step.h"
 
 namespace homfast {
@@ -202,9 +203,8 @@ class TrainingHandle {
       trace = memory->trace(rows);
       run_forward<T>(weights, static_cast<T>(network.slope()), trace, target);
     }
-    auto handle = std::make_unique<TraceHandle>(
-        network_, input, TraceHandle::Kept<T>(spare, std::move(memory), std::move(trace)));
-    return py::make_tuple(std::move(out), std::move(handle));
+    TraceHandle::Kept<T> kept(spare, std::move(memory), std::move(trace));
+    return py::make_tuple(std::move(out), make_object<TraceHandle>(network_, input, std::move(kept)));
   }
 
   template <class T>

@@ -31,9 +31,9 @@ else:
     from homfast.interop import threads
 
     threads.register()
-    pack_weight = _native.PackedWeight
-    pack_network = _native.PackedNetwork
-    pack_training = _native.NetworkTraining
+    pack_weight = _native.pack_weight
+    pack_network = _native.pack_network
+    pack_training = _native.pack_training
     plain_linear = _native.plain_linear
     plain_backward = _native.plain_backward
     linear = _native.linear
@@ -53,7 +53,7 @@ else:
     rademacher_product = _native.rademacher_product
     walsh_hadamard = _native.walsh_hadamard
     subsampled_hadamard = _native.subsampled_hadamard
-    pack_sparse_sign = _native.PackedSparseSign
+    pack_sparse_sign = _native.pack_sparse_sign
 
 
 def is_available():

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--seconds", type=float, default=10.0, help="about how long (%(default)g)")
     add("--seed", type=int, default=0, help="of the cases that are drawn (%(default)s)")
+    add("--full", action="store_true", help="the long form, of hours, whatever --seconds")
     add("--json", action="store_true", help="print one JSON object a line for each case")
     add("--repro", metavar="LINE", help="run the one case of a line that a failure or --json gave")
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if args.repro is not None:
         return _repeat(args.repro, args.json)
     tell = selftesting.print_lines if args.json else selftesting.selftest
-    return 0 if tell(seconds=args.seconds, seed=args.seed) else 1
+    return 0 if tell(seconds=args.seconds, seed=args.seed, full=args.full) else 1
 
 
 def _repeat(line: str, as_json: bool) -> int:

@@ -67,7 +67,11 @@ class Outcome(NamedTuple):
 
 
 def cases(
-    seed: int, largest: int, ideas: Sequence[str] = IDEAS, on: Sequence[Engine] | None = None
+    seed: int,
+    largest: int,
+    ideas: Sequence[str] = IDEAS,
+    on: Sequence[Engine] | None = None,
+    first: int = 0,
 ) -> Iterator[list[Case]]:
     """Rounds of cases without end: the corners of all ideas, then one of each at a time.
 
@@ -80,9 +84,11 @@ def cases(
     ideas : sequence of str
     on : sequence of Engine, optional
         By default all that compute here.
+    first : int
+        The number of the round to begin with.
     """
     chosen = engines() if on is None else on
-    number = 0
+    number = first
     while True:
         made: list[Case] = []
         for name in ideas:

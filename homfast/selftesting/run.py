@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,16 @@ from homfast.selftesting.ideas import IDEAS
 
 SECONDS = 10.0
 LARGEST = 130
+# The long form: cases of an idea, at least, and their sizes.
+FULL = {
+    "bounds": 200_000,
+    "exact_integers": 50_000,
+    "network_bounds": 20_000,
+    "scaling": 20_000,
+    "operators": 5_000,
+}
+FULL_OF_OTHERS = 2_000
+LARGEST_OF_FULL = 257
 LEAST_ROUNDS = 3  # of cases that are drawn, also where Numba took the time to compile
 
 
@@ -27,7 +38,21 @@ def outcomes(seconds: float, seed: int) -> Iterator[Outcome]:
             yield run(case)
 
 
-def selftest(*, seconds: float = SECONDS, seed: int = 0) -> bool:
+def full_outcomes(idea: str, seed: int, first: int = 0) -> Iterator[Outcome]:
+    """Of the long form of one idea, without end, from round `first` on; or of its corners alone."""
+    for made in cases(seed, LARGEST_OF_FULL, [idea], first=first):
+        if not made:
+            return
+        yield from map(run, made)
+
+
+def outcomes_of_full(seed: int) -> Iterator[Outcome]:
+    """Of the long form: hours."""
+    for idea in IDEAS:
+        yield from itertools.islice(full_outcomes(idea, seed), FULL.get(idea, FULL_OF_OTHERS))
+
+
+def selftest(*, seconds: float = SECONDS, seed: int = 0, full: bool = False) -> bool:
     """Check the promises of the contract on this machine, and print a report.
 
     Bits, bounds, special values and invariance, on every target and backend that computes here,
@@ -39,6 +64,8 @@ def selftest(*, seconds: float = SECONDS, seed: int = 0) -> bool:
         About how long; a set of fixed cases is run whatever it is. Numba compiles besides, once.
     seed : int
         Decides the cases that are drawn.
+    full : bool
+        The long form instead, whatever `seconds`: 300,000 cases and more.
 
     Returns
     -------
@@ -47,7 +74,7 @@ def selftest(*, seconds: float = SECONDS, seed: int = 0) -> bool:
     """
     start, tallies = time.perf_counter(), {idea: report.Tally(idea) for idea in IDEAS}
     _say(f"homfast {__version__} on {', '.join(map(str, engines()))}; seed {seed}")
-    for outcome in outcomes(seconds, seed):
+    for outcome in outcomes_of_full(seed) if full else outcomes(seconds, seed):
         tallies[outcome.case.idea].add(outcome)
     for tally in tallies.values():
         for line in tally.lines():
@@ -62,12 +89,12 @@ def selftest(*, seconds: float = SECONDS, seed: int = 0) -> bool:
     return not failed
 
 
-def print_lines(seconds: float, seed: int) -> bool:
+def print_lines(seconds: float, seed: int, full: bool = False) -> bool:
     """`selftest`, one line of JSON a case and one for each engine that is not here."""
     import json
 
     failed = False
-    for outcome in outcomes(seconds, seed):
+    for outcome in outcomes_of_full(seed) if full else outcomes(seconds, seed):
         failed |= outcome.status == FAILED
         _say(json.dumps(outcome.as_dict()))
     for name, reason in absent().items():

@@ -1,0 +1,191 @@
+"""Many threads, forks and Ctrl-C: the long forms of tests/test_threads.py and test_interrupt.py.
+
+    python reliability/concurrency.py [--calls N] [--forks N] [--interrupts N] [--json FILE]
+
+Exit status 0 if all calls gave the bits of a serial one, nothing hung, Ctrl-C was heard in time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+import homfast
+
+sys.path.insert(0, str(Path(__file__).parent))
+import scores
+from operations import digest, operations
+
+CALLERS = 8
+HANGS = 120  # seconds without an end
+
+
+def check_threads(calls: int) -> list[str]:
+    """So many mixed calls from eight threads, errors among them, while one changes the pool."""
+    tables = [operations(rows, width) for rows, width in ((3, 17), (40, 64), (200, 130))]
+    work = [(f"{name} {i}", call) for i, table in enumerate(tables) for name, call in table.items()]
+    wanted = [digest(call()) for _, call in work]
+    wrong: list[str] = []
+    done = threading.Event()
+    count = homfast.get_num_threads()
+
+    def change() -> None:
+        number = 0
+        while not done.wait(0.001):
+            number = number % 5 + 1
+            homfast.set_num_threads(number)
+
+    def compute(caller: int) -> None:
+        order = np.random.default_rng(caller).integers(len(work), size=calls // CALLERS)
+        for number, which in enumerate(order):
+            name, call = work[which]
+            if digest(call()) != wanted[which]:
+                wrong.append(f"{name}: other bits in call {number} of thread {caller}")
+            if number % 50 == 0:
+                try:
+                    homfast.linear(np.ones((2, 3)), np.ones((2, 4)))
+                    wrong.append("shapes that do not match were not refused")
+                except ValueError:
+                    pass
+
+    changer = threading.Thread(target=change)
+    callers = [threading.Thread(target=compute, args=(i,)) for i in range(CALLERS)]
+    changer.start()
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        while thread.is_alive():
+            faulthandler.dump_traceback_later(HANGS, exit=True)  # no caller ended meanwhile
+            thread.join(HANGS / 4)
+    faulthandler.cancel_dump_traceback_later()
+    done.set()
+    changer.join()
+    homfast.set_num_threads(count)
+    return wrong
+
+
+def check_forks(count: int) -> list[str]:
+    """Children that compute after calls of the parent, beside a thread of it, and nested."""
+    calls = operations(200, 130)
+    wanted = {name: digest(call()) for name, call in calls.items()}
+    wrong: list[str] = []
+    done = threading.Event()
+
+    def compute() -> None:
+        while not done.is_set():
+            for name, call in calls.items():
+                if digest(call()) != wanted[name]:
+                    wrong.append(f"{name}: other bits beside forks")
+
+    def in_child(name: str, depth: int) -> int:
+        """Exit status of a child that makes the call, in a child of its own if depth says so."""
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(10)
+            status = 4
+            try:
+                if depth:
+                    status = in_child(name, depth - 1)
+                else:
+                    status = 0 if digest(calls[name]()) == wanted[name] else 3
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    names = sorted(calls)
+    for threads in (1, 3):
+        homfast.set_num_threads(threads)
+        beside = threading.Thread(target=compute)
+        beside.start()
+        for number in range(count // 2):
+            name = names[number % len(names)]
+            status = in_child(name, depth=number % 3)
+            if status:
+                words = {3: "other bits", -signal.SIGALRM: "hung for 10 s"}
+                wrong.append(f"{name}: {words.get(status, f'ended with {status}')} in a child")
+        done.set()
+        beside.join()
+        done.clear()
+    return wrong
+
+
+def check_interrupts(count: int) -> tuple[list[str], float]:
+    """Ctrl-C in calls of seconds, and the slowest answer."""
+    tall = np.broadcast_to(np.ones(1024, np.float32), (6_000_000, 1024))
+    weight = np.ones((64, 1024), np.float32)
+    grad = np.broadcast_to(np.ones(64, np.float32), (6_000_000, 64))
+    out = np.zeros((6_000_000, 64), np.float32)
+    net = homfast.ReLUNetwork([weight, np.ones((1, 64), np.float32)])
+    operator = homfast.measure.Gaussian(1 << 17, 1 << 17, seed=1, store=False)
+    signs = homfast.measure.Rademacher(1 << 19, 1 << 18, seed=1, store=False)
+    one = np.ones((1, 1 << 17), np.float32)
+    wide = np.ones((4, 1 << 18), np.float32)
+    calls = {
+        "linear": lambda: homfast.linear(tall, weight, out=out),
+        "backward": lambda: homfast.linear_relu_backward(grad, tall, None, None),
+        "network": lambda: net(tall),
+        "Gaussian, one row": lambda: operator.forward(one),
+        "Rademacher, four rows": lambda: signs.forward(wide),
+        "Gaussian, gram": lambda: operator.gram(one),
+    }
+    wrong: list[str] = []
+    slowest = 0.0
+    small = np.ones((50, 1024), np.float32)
+    names = list(calls)
+    for number in range(count):
+        name = names[number % len(names)]
+        sent: list[float] = []
+
+        def send(sent: list[float] = sent) -> None:
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        timer = threading.Timer(0.2 + 0.01 * (number % 7), send)
+        timer.start()
+        try:
+            calls[name]()
+            timer.join()
+            wrong.append(f"{name}: ended before it was interrupted, or took no notice")
+        except KeyboardInterrupt:
+            slowest = max(slowest, time.monotonic() - sent[0])
+        if not (homfast.linear(small, weight) == 1024).all() or not (net(small) == 65536).all():
+            wrong.append(f"the call after {name} is wrong")
+    return wrong, slowest
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=100_000)
+    parser.add_argument("--forks", type=int, default=300)
+    parser.add_argument("--interrupts", type=int, default=50)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    lines = []
+    wrong = check_threads(arguments.calls)
+    lines.append(("S15", f"{len(wrong)} of {arguments.calls:,}", not wrong))
+    found = check_forks(arguments.forks)
+    lines.append(("S16", f"{len(found)} of {arguments.forks}", not found))
+    wrong += found
+    found, slowest = check_interrupts(arguments.interrupts)
+    in_time = not found and slowest < 0.3
+    words = f"{slowest * 1e3:.0f} ms, {len(found)} of {arguments.interrupts} wrong"
+    lines.append(("S22", words, in_time))
+    wrong += found
+    for line in [*wrong[:50], *(f"{name}: {result}" for name, result, _ in lines)]:
+        print(line)
+    if arguments.json:
+        scores.save(arguments.json, lines, wrong[:50])
+    return 0 if all(holds for _, _, holds in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Builds and runs the kernels under a compiler's sanitizers.
+
+    python reliability/sanitizers.py threads [--rounds N]
+    python reliability/sanitizers.py memory [TESTS]
+
+`threads`: ThreadSanitizer on harness.cpp. `memory`: AddressSanitizer and UndefinedBehaviorSanitizer
+on the harness, then on the extension as the tests of the kernels call it.
+
+There are no suppressions. Exit status 0 if nothing was reported. Works in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import setuptools
+
+sys.path.insert(0, str(Path(__file__).parent))
+import scores
+from mutation import copy_checkout
+
+ROOT = Path(__file__).parent.parent
+COMPILER = os.environ.get("CXX", "g++").split()
+THREADS = ["-fsanitize=thread"]
+MEMORY = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+OPTIONS = {
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    # The interpreter keeps what it allocates; the loader's order is that of LD_PRELOAD.
+    "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:allocator_may_return_null=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
+# What computes, without the tests that trap or measure memory, or start processes.
+KERNEL_TESTS = [
+    "bfloat16", "bits", "bits_network", "exact_integers", "gaussian_block",
+    "kept_backward", "layouts", "linear", "linear_relu", "linear_relu_backward",
+    "measure_bits", "measure_families", "measure_operators", "network", "overlap",
+    "rademacher_block", "scaling", "seeded_gram", "seeded_product", "short_way",
+    "sparse_sign", "special_values", "threads", "training", "updates",
+    "walsh_hadamard", "walsh_hadamard_kernel", "whole_network", "zero_sizes",
+]  # fmt: skip
+
+
+def build_settings() -> dict[str, Any]:
+    """The flags of setup.py, which is the one place that knows them."""
+    real = setuptools.setup
+    setuptools.setup = lambda **options: None
+    os.environ.update(HOMFAST_CUDA="0", HOMFAST_NATIVE="0")
+    try:
+        return runpy.run_path(str(ROOT / "setup.py"), run_name="__main__")
+    finally:
+        setuptools.setup = real
+
+
+def build_harness(flags: list[str], folder: Path) -> Path:
+    """harness.cpp with csrc/core and every target that the compiler takes."""
+    settings = build_settings()
+    targets = {n: f for n, f in settings["list_targets"]().items() if settings["compiler_takes"](f)}
+    common = [*settings["FLAGS"], *settings["BASELINE"], "-O1", "-g", "-std=c++17", *flags]
+    common.append(f"-I{ROOT / 'csrc'}")
+    kept = ", ".join(targets)
+    jobs = [(ROOT / f"csrc/targets/{name}.cpp", own) for name, own in targets.items()]
+    jobs += [(p, []) for p in sorted((ROOT / "csrc/core").glob("*.cpp"))]
+    jobs.append((ROOT / "reliability/harness.cpp", []))
+
+    def compile_one(job: tuple[Path, list[str]]) -> Path:
+        source, own = job
+        target = folder / f"{source.stem}.o"
+        command = [*COMPILER, *common, *settings["TARGET_FLAGS"], *own, "-c", str(source)]
+        subprocess.run([*command, "-o", str(target)], check=True)
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        objects = list(pool.map(compile_one, jobs))
+    program = folder / "harness"
+    link = [*COMPILER, *flags, "-pthread", *map(str, objects), "-o", str(program)]
+    subprocess.run(link, check=True)
+    print(f"harness built: {' '.join(flags)}, targets {kept}", flush=True)
+    return program
+
+
+def run_harness(flags: list[str], rounds: int, folder: Path) -> bool:
+    """On every target of this machine."""
+    program = build_harness(flags, folder)
+    clean = True
+    for target in ("avx512", "avx2", "neon", "scalar"):
+        environment = {**os.environ, **OPTIONS, "HOMFAST_TARGET": target}
+        done = subprocess.run(
+            [str(program), str(rounds)], env=environment, capture_output=True, text=True
+        )
+        if "std::invalid_argument" in done.stderr:  # not of this machine
+            continue
+        print(done.stdout + done.stderr, end="", flush=True)
+        clean = clean and done.returncode == 0
+    return clean
+
+
+def run_tests(names: list[str], folder: Path) -> bool:
+    """The extension under AddressSanitizer and UndefinedBehaviorSanitizer, by the quick tests."""
+    copy_checkout(folder, built=False)
+    flags = " ".join([*MEMORY, "-g"])
+    environment = {**os.environ, "HOMFAST_CUDA": "0", "HOMFAST_NATIVE": "1"}
+    build = {**environment, "CFLAGS": flags, "CXXFLAGS": flags, "LDFLAGS": flags}
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    subprocess.run(command, cwd=folder, env=build, check=True)
+
+    def library(name: str) -> str:
+        told = subprocess.run(
+            [*COMPILER, f"-print-file-name={name}"], check=True, capture_output=True, text=True
+        )
+        return told.stdout.strip()
+
+    preload = " ".join(library(name) for name in ("libasan.so", "libubsan.so", "libstdc++.so.6"))
+    environment |= {**OPTIONS, "LD_PRELOAD": preload, "PYTHONPATH": str(folder)}
+    files = [f"tests/test_{name}.py" for name in names]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
+    return subprocess.run(command, cwd=folder, env=environment).returncode == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["threads", "memory"])
+    parser.add_argument("tests", nargs="*", default=KERNEL_TESTS, help="of tests/test_*.py")
+    parser.add_argument("--json", type=Path, help="where to write what was found")
+    parser.add_argument("--rounds", type=int, default=20, help="of the harness, a caller")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        flags = THREADS if arguments.what == "threads" else MEMORY
+        clean = run_harness(flags, arguments.rounds, folder)
+    if arguments.what == "memory" and clean:
+        with tempfile.TemporaryDirectory() as name:
+            clean = run_tests(arguments.tests, Path(name))
+    print("clean" if clean else "NOT clean")
+    if arguments.json:
+        name = "S13" if arguments.what == "threads" else "S12"
+        scores.save(arguments.json, [(name, "0" if clean else "reports", clean)])
+    return 0 if clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

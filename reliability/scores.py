@@ -1,0 +1,154 @@
+"""The scoreboard of reliability: what is counted, what a run writes, and the page made of it.
+
+    python reliability/scores.py [--check]
+
+A script of this folder saves one file in results/ a run, with a line for each figure that it found,
+the machine, the commit and the command. The page docs/reliability.md is made of these files: a
+figure that no file has is "not run" there, and is no pass. `--check` only compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "reliability" / "results"
+PAGE = ROOT / "docs" / "reliability.md"
+
+# Figure, and what it must be. H is of a GPU.
+FIGURES = {
+    "S1": ("random cases with an error over its bound", "0 of 200,000"),
+    "S2": ("exact-integer cases not equal to integer arithmetic", "0 of 50,000"),
+    "S3": ("networks with a wrong mask, gradient or Euler identity", "0 of 20,000"),
+    "S4": ("scalings by 2^k that change bits", "0"),
+    "S5": ("special values of another class, or that leave their row", "0"),
+    "S6": ("results that differ between 1, 2, 3, 5, 8 and 16 threads", "0"),
+    "S7": ("results that differ with the batch or the position in it", "0"),
+    "S8": ("results that differ with alignment and strides", "0"),
+    "S9": ("results that differ between targets that fuse", "0"),
+    "S10": ("results that differ between runs, processes and poisons", "0"),
+    "S11": ("accesses beyond an array, between pages that trap", "0"),
+    "S12": ("reports of AddressSanitizer and UndefinedBehaviorSanitizer", "0"),
+    "S13": ("reports of ThreadSanitizer, without suppressions", "0"),
+    "S14": ("reports of compute-sanitizer (GPU)", "0"),
+    "S15": ("concurrent calls with wrong bits, or that hang", "0 of 100,000"),
+    "S16": ("forks that hang or compute other bits", "0"),
+    "S17": ("side effects of the import", "0"),
+    "S18": ("bits that change with the caller's floating-point state", "0"),
+    "S19": ("kinds of input with neither a right result nor a named error", "0"),
+    "S20": ("failed allocations that are no MemoryError", "0"),
+    "S21": ("wrong elements beyond 2^31", "0"),
+    "S22": ("slowest answer to Ctrl-C", "below 300 ms"),
+    "S23": ("memory that grows over 10,000 calls", "below 1 MiB"),
+    "S24": ("instructions that an older processor lacks", "0"),
+    "S25": ("generators that miss published vectors or golden hashes", "0"),
+    "S26": ("damaged files that crash, or are neither loaded nor refused", "0 of 1,000,000"),
+    "S27": ("wrong kernels that the tests do not notice", "0 of 40 or more"),
+    "S28": ("failures in 20 runs in random order", "0"),
+    "S29": ("differing builds, strange files in a wheel, known vulnerabilities", "0"),
+    "S30": ("compilers and optimisation levels that give other bits", "0"),
+}
+
+
+def told(*command: str) -> str:
+    """What a command prints, or nothing."""
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
+def processor() -> str:
+    """Its name, of Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def save(path: Path, lines: Iterable[tuple[str, str, bool]], details: Any = None) -> None:
+    """Write (figure, result, whether it is what it must be) lines, and what they are made of."""
+    changed = "" if not told("git", "status", "--porcelain", "csrc", "homfast") else ", changed"
+    report = {
+        "scores": [{"id": name, "result": result, "holds": holds} for name, result, holds in lines],
+        "command": "python " + " ".join([str(Path(sys.argv[0]).name), *sys.argv[1:]]),
+        "machine": f"{processor()}, {platform.system()}, Python {platform.python_version()}",
+        "commit": told("git", "rev-parse", "--short=12", "HEAD") + changed,
+        "date": datetime.date.today().isoformat(),
+        "details": details,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def page() -> str:
+    """The page, of what lies in results/."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    peers: list[str] = []
+    for path in sorted(RESULTS.glob("*.json")):
+        report = json.loads(path.read_text())
+        for score in report["scores"]:
+            found.setdefault(score["id"], []).append({**report, **score})
+        if isinstance(report["details"], dict) and "peers" in report["details"]:
+            where = f"{report['machine']}; {report['commit']}; {report['date']}"
+            peers += ["", report["details"]["peers"], "", f"{where}; `{report['command']}`"]
+    lines = [
+        "# Reliability",
+        "",
+        "What homfast promises, as figures that anyone can make again: each is what a script of",
+        "`reliability/` counted, on the machine and at the commit beside it. What was not run says",
+        "so, and is no pass. This page is written by `python reliability/scores.py`.",
+        "",
+        "| | figure | must be | result | holds | machine, commit, date | command |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, (figure, target) in FIGURES.items():
+        rows = found.get(name, [])
+        if not rows:
+            lines.append(f"| {name} | {figure} | {target} | not run | | | |")
+        for row in rows:
+            holds = "yes" if row["holds"] else "**no**"
+            where = f"{row['machine']}; {row['commit']}; {row['date']}"
+            cells = [name, figure, target, row["result"], holds, where, f"`{row['command']}`"]
+            lines.append(f"| {' | '.join(cells)} |")
+    if peers:
+        lines += [
+            "",
+            "## The others",
+            "",
+            "The same layers, x W^T in float32, by libraries that users have: in how many a row",
+            "changes a bit with the batch or the number of threads, an element is beyond the",
+            "componentwise bound, a NaN leaves its row, or f(2^k x) is not 2^k f(x). The first is",
+            "a setting of homfast for plain arrays, and what its networks and operators always do;",
+            "README has what it costs.",
+            *peers,
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only say whether the page is current")
+    arguments = parser.parse_args()
+    text = page()
+    if arguments.check:
+        current = PAGE.is_file() and PAGE.read_text() == text
+        print("docs/reliability.md is current" if current else "docs/reliability.md is not current")
+        return 0 if current else 1
+    PAGE.write_text(text)
+    print(f"{PAGE.relative_to(ROOT)} written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What goes into a wheel, and what comes out of a build, checked.
+
+    python reliability/supply_chain.py [--sbom FILE] [--audit] [--json FILE]
+
+Two wheels are built of two copies of the checkout in different folders, at one SOURCE_DATE_EPOCH:
+they must have one hash, and hold no file beyond the list below. `--sbom` writes a CycloneDX list of
+what the wheel is made of and needs; `--audit` asks pip-audit about what is installed here. Exit
+status 0 if all holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+import scores
+from mutation import copy_checkout
+
+ROOT = Path(__file__).parent.parent
+ALLOWED = [
+    "homfast/*.py",
+    "homfast/py.typed",
+    "homfast/*.pyi",
+    "homfast/_backends/*.cu",
+    "homfast/_native.*.so",
+    "homfast/_cuda.*.so",
+    "homfast-*.dist-info/METADATA",
+    "homfast-*.dist-info/WHEEL",
+    "homfast-*.dist-info/RECORD",
+    "homfast-*.dist-info/top_level.txt",
+    "homfast-*.dist-info/entry_points.txt",
+    "homfast-*.dist-info/licenses/*",
+]
+
+
+def build_wheel(folder: Path) -> Path:
+    """The wheel of a copy of the checkout, without what was built of it before."""
+    copy_checkout(folder, built=False)
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", "out", "."], cwd=folder, env=environment, check=True)
+    (wheel,) = (folder / "out").glob("*.whl")
+    return wheel
+
+
+def check_wheels() -> tuple[list[str], str]:
+    """What is wrong with two wheels, and the hash of the first."""
+    wrong, hashes = [], []
+    with tempfile.TemporaryDirectory() as short, tempfile.TemporaryDirectory() as other:
+        for folder in (Path(short), Path(other) / "a-longer-path"):
+            folder.mkdir(exist_ok=True)
+            wheel = build_wheel(folder)
+            hashes.append(hashlib.sha256(wheel.read_bytes()).hexdigest())
+            names = zipfile.ZipFile(wheel).namelist()
+            megabytes = wheel.stat().st_size / 1e6
+            print(f"{wheel.name}: {len(names)} files, {megabytes:.1f} MB, {hashes[-1]}")
+            strangers = [n for n in names if not any(fnmatchcase(n, p) for p in ALLOWED)]
+            if strangers:
+                wrong.append(f"not on the list of what a wheel holds: {', '.join(strangers)}")
+    if hashes[0] != hashes[1]:
+        wrong.append("two builds have two hashes")
+    return wrong, hashes[0]
+
+
+def component(name: str, kind: str, **more: Any) -> dict[str, Any]:
+    """A part, with the version that is installed here, if it is."""
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return {"type": kind, "name": name, **more}
+    purl = f"pkg:pypi/{name.lower()}@{version}"
+    return {"type": kind, "name": name, "version": version, "purl": purl, "bom-ref": purl, **more}
+
+
+def bill_of_materials(wheel_hash: str) -> dict[str, Any]:
+    """CycloneDX 1.6: homfast, what it needs, and what it is compiled with."""
+    requires = importlib.metadata.requires("homfast") or []
+    needed = [re.split(r"[ ;<>=!~\[]", r)[0] for r in requires if "extra ==" not in r]
+    told = subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout
+    compiler = {"type": "application", "name": "g++", "version": told.splitlines()[0].split()[-1]}
+    tools = [component(name, "library", scope="excluded") for name in ("setuptools", "pybind11")]
+    linked = "its headers are compiled in"
+    tools[1]["properties"] = [{"name": "homfast:use", "value": linked}]
+    tools[1]["licenses"] = [{"license": {"id": "BSD-3-Clause"}}]
+    own = component("homfast", "library", licenses=[{"license": {"id": "BSD-3-Clause"}}])
+    own["hashes"] = [{"alg": "SHA-256", "content": wheel_hash}]
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": own},
+        "components": [
+            *(component(name, "library", scope="required") for name in needed),
+            *tools,
+            {**compiler, "scope": "excluded"},
+        ],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sbom", type=Path, help="where to write the list of parts")
+    parser.add_argument("--audit", action="store_true", help="ask for known vulnerabilities")
+    parser.add_argument("--json", type=Path, help="where to write what was found")
+    arguments = parser.parse_args()
+    wrong, wheel_hash = check_wheels()
+    if arguments.sbom:
+        bom = bill_of_materials(wheel_hash)
+        arguments.sbom.write_text(json.dumps(bom, indent=1) + "\n")
+    if arguments.audit:
+        command = [sys.executable, "-m", "pip_audit", "--local", "--progress-spinner=off"]
+        if subprocess.run(command).returncode:
+            wrong.append("pip-audit found something, or could not ask")
+    print("\n".join(wrong) or "as it should be")
+    if arguments.json:
+        line = (
+            "; ".join(wrong) or f"0{'' if arguments.audit else ' (vulnerabilities not asked for)'}"
+        )
+        scores.save(arguments.json, [("S29", line, not wrong and arguments.audit)])
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
