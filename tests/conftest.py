@@ -9,8 +9,10 @@ collection, so that what is missing is one skip each, in test_backends.py, and n
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
 
 import numpy as np
@@ -45,6 +47,17 @@ def pytest_configure(config):
     """Hear Ctrl-C, and let children hear it, in a run that a shell started in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Numba's kernels are compiled once a run, for all processes of it.
+    if not is_worker(config) and "NUMBA_CACHE_DIR" not in os.environ and "numba" not in sys.modules:
+        folder = tempfile.mkdtemp(prefix="homfast-numba-")
+        os.environ["NUMBA_CACHE_DIR"] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        config.add_cleanup(lambda: os.environ.pop("NUMBA_CACHE_DIR", None))
+
+
+def is_worker(config):
+    """Whether pytest-xdist started this process for a part of the tests."""
+    return hasattr(config, "workerinput")
 
 
 def pytest_generate_tests(metafunc):
@@ -62,15 +75,21 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in left_out]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def numba_cache(tmp_path_factory):
-    """Kernels are compiled once a run, for this process and those that it starts."""
-    if "NUMBA_CACHE_DIR" in os.environ or "numba" in sys.modules:
-        yield
-        return
-    os.environ["NUMBA_CACHE_DIR"] = str(tmp_path_factory.mktemp("numba"))
-    yield
-    del os.environ["NUMBA_CACHE_DIR"]
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_deselected(items):
+    """Count what is left out; every process of a parallel run leaves out the same."""
+    config = items[0].config
+    config.stash[LEFT_OUT] = config.stash.get(LEFT_OUT, 0) + len(items)
+    if is_worker(config):
+        config.workeroutput["left out"] = config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """A process of a parallel run has ended."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left out", 0)
 
 
 @pytest.fixture
@@ -147,7 +166,7 @@ def settings_restored():
     homfast.set_batch_invariant(invariant)
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter, config):
     """How many tests ran on what, and every skip with its reason."""
     stats = terminalreporter.stats
     counts = {word: len(stats.get(word, [])) for word in ("passed", "failed", "error", "skipped")}
@@ -158,7 +177,7 @@ def pytest_terminal_summary(terminalreporter):
     write(
         f"tests run: {counts['passed'] + counts['failed']} ({counts['passed']} passed, "
         f"{counts['failed']} failed, {counts['error']} errors); skipped: {counts['skipped']}; "
-        f"left out: {len(stats.get('deselected', []))} (marked slow, or for engines not here)"
+        f"left out: {config.stash.get(LEFT_OUT, 0)} (marked slow, or for engines not here)"
     )
     for reason, count in sorted(reasons.items()):
         write(f"  {count} skipped: {reason.removeprefix('Skipped: ')}")

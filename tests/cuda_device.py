@@ -8,6 +8,7 @@ between pages that trap, with `__cuda_array_interface__` and an array API namesp
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import functools
 import hashlib
 import importlib.util
@@ -31,7 +32,17 @@ FLAGS += "-Wno-unknown-pragmas -Wno-attributes -DHF_MANY_TILES=4"
 
 
 def build() -> Path:
-    """The compiled module; objects whose sources did not change are kept."""
+    """The compiled module; objects whose sources did not change are kept.
+
+    One process of a parallel run builds, the others wait for it.
+    """
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(BUILD / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build()
+
+
+def _build() -> Path:
     compiler = os.environ.get("CXX", "g++").split()
     if shutil.which(compiler[0]) is None:
         pytest.skip("no C++ compiler")
@@ -45,7 +56,6 @@ def build() -> Path:
     common = hashlib.sha256(" ".join([*compiler, FLAGS, *map(str, sources)]).encode())
     for header in headers:
         common.update(header.read_bytes())
-    BUILD.mkdir(parents=True, exist_ok=True)
     include = [f"-I{EMULATION}", f"-I{ROOT / 'csrc'}", f"-I{pybind11.get_include()}"]
     include.append(f"-I{sysconfig.get_path('include')}")
 
