@@ -217,7 +217,7 @@ bool interpreter_has_signal() {
   return PyErr_CheckSignals() != 0;
 }
 
-PYBIND11_MODULE(_native, m) {
+PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   m.doc() = "The C++ kernels of homfast; use them through homfast.";
   set_interrupt_check(&interpreter_has_signal);
   py::register_exception_translator([](std::exception_ptr error) {
