@@ -3,7 +3,7 @@
 The problem of PyLops' gallery page "MP, OMP, ISTA and FISTA"
 (https://pylops.readthedocs.io/en/stable/gallery/plot_ista.html): a Gaussian matrix of normalised
 columns, underdetermined, and a sparse model to find with `omp`, `ista` and `fista`. First in the
-size of that page, with ``pylops.MatrixMult(A)``, then with ``Dense(A).to_pylops()`` in its place; then
+size of that page, with ``pylops.MatrixMult(A)``; then with ``Dense(A).to_pylops()`` instead; then
 larger, with operators that homfast makes from a seed:
 
     python examples/pylops_sparse.py

@@ -121,5 +121,4 @@ def _apply(x: Array, weights: list[Array], slope: Any, last_relu: bool, precisio
     if not half:
         return network_p.bind(x, *weights, **options)
     y = network_p.bind(x.astype(np.float32), *(w.astype(np.float32) for w in weights), **options)
-    # XLA may take a cast to bfloat16 and back for nothing, but not this rounding.
-    return jax.lax.reduce_precision(y, 8, 7).astype(jnp.bfloat16)
+    return y.astype(jnp.bfloat16)
