@@ -3,9 +3,12 @@
 HOMFAST_NATIVE=0 builds no extension for the CPU. HOMFAST_CUDA=0 builds none for CUDA devices, 1
 fails without nvcc, auto (the default) builds it where nvcc is found, at CUDA_HOME, CUDA_PATH, PATH
 or /usr/local/cuda. HOMFAST_CUDA_ARCHS builds for fewer of the CUDA architectures, for developers.
+JAX's calls go to homfast._native directly where the headers of jaxlib are there when it is built,
+which an isolated build has not: HOMFAST_JAX=0 leaves that out, 1 fails without them.
 HOMFAST_BUILD_JOBS sets how many files compile at a time.
 """
 
+import importlib.util
 import os
 import platform
 import re
@@ -105,10 +108,30 @@ def needs_recompile(obj, src):
     if not (os.path.exists(obj) and listing.exists()):
         return True
     inputs = listing.read_text().replace("\\\n", " ").partition(":")[2].split()
+    read_xla = any("/xla/ffi/" in path for path in inputs)
+    if Path(src).name == "xla_handlers.cpp" and read_xla != bool(xla_headers()):
+        return True
     built = os.stat(obj).st_mtime
     return any(
         not os.path.exists(path) or os.stat(path).st_mtime > built for path in [__file__, *inputs]
     )
+
+
+def xla_headers():
+    """Folders of the headers of XLA's foreign function interface: jaxlib's, or none."""
+    wish = os.environ.get("HOMFAST_JAX", "auto")
+    if wish not in ("auto", "0", "1"):
+        raise SystemExit(f"HOMFAST_JAX: got {wish!r}, wanted auto, 0 or 1")
+    jaxlib = importlib.util.find_spec("jaxlib") if wish != "0" else None
+    places = jaxlib.submodule_search_locations if jaxlib else None
+    found = [str(Path(place) / "include") for place in places or []]
+    found = [folder for folder in found if (Path(folder) / "xla/ffi/api/ffi.h").exists()]
+    if wish == "1" and not found:
+        raise SystemExit(
+            "HOMFAST_JAX=1: the headers of jaxlib are not found; pip install jax and build with "
+            "--no-build-isolation, or set HOMFAST_JAX=auto"
+        )
+    return found
 
 
 def find_nvcc():
@@ -178,7 +201,7 @@ def native_extension(targets):
     return Pybind11Extension(
         "homfast._native",
         sources,
-        include_dirs=[str(CSRC)],
+        include_dirs=[str(CSRC), *xla_headers()],
         depends=headers(),
         cxx_std=17,
         extra_compile_args=FLAGS + BASELINE,
@@ -236,6 +259,8 @@ def extensions(nvcc, native):
             super().build_extensions()
             if native:
                 print(f"homfast: built homfast._native with targets {', '.join(targets)}")
+                xla = "with" if xla_headers() else "without jaxlib's headers, so without"
+                print(f"homfast: built homfast._native {xla} handlers for JAX")
             if nvcc:
                 print(f"homfast: built homfast._cuda with {nvcc}")
 

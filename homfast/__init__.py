@@ -41,7 +41,7 @@ __all__ = [
 
 
 def __getattr__(name):
-    if name in ("construct", "injectivity", "linear_nets", "measure", "torch"):
+    if name in ("construct", "injectivity", "jax", "linear_nets", "measure", "torch"):
         import importlib
 
         return importlib.import_module(f"homfast.{name}")

@@ -52,6 +52,14 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
         )
     if isinstance(value, np.ndarray):
         return np.asarray(value)
+    library = type(value).__module__.partition(".")[0]
+    if library == "jax" and type(value).__name__.endswith("Tracer"):
+        raise TypeError(
+            f"{name}: got a value that is being traced by JAX, which has no memory yet; call "
+            "homfast.jax, or op.to_jax() for an operator, within functions that JAX transforms"
+        )
+    if library == "jaxlib" and value.is_deleted():
+        raise TypeError(f"{name}: got a JAX array whose memory was deleted or donated; make a copy")
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
         try:
             kind = int(value.__dlpack_device__()[0])
@@ -79,6 +87,8 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
             import torch
 
             return value.view(torch.int16).numpy().view(BFLOAT16)
+        if library == "jaxlib" and str(value.dtype) == "bfloat16":
+            return np.asarray(value)  # of ml_dtypes, which JAX brings; no copy on the CPU
         try:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
@@ -315,6 +325,15 @@ def result_like(result: np.ndarray, source: Any) -> Any:
             return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(result)
     namespace = getattr(source, "__array_namespace__", None)
-    if namespace is not None:
-        return namespace().from_dlpack(result)
-    return result
+    if module == "jaxlib" and result.dtype == BFLOAT16 and namespace is not None:
+        return namespace().asarray(result.view(source.dtype))
+    if namespace is None:
+        return result
+    array = namespace().from_dlpack(result)
+    device = getattr(source, "device", None)
+    if device is not None and array.device != device:  # one that its library calls another
+        raise TypeError(
+            f"got an array of {module} on {device}, wanted one on {array.device}; move it there "
+            "yourself, homfast never does"
+        )
+    return array

@@ -4,6 +4,7 @@
 #include "bindings/operators.h"
 #include "bindings/plain_calls.h"
 #include "bindings/training_handle.h"
+#include "bindings/xla_handlers.h"
 #include "core/bfloat16.h"
 #include "core/dispatch.h"
 #include "core/parallel.h"
@@ -260,6 +261,7 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   bind_conversions(m);
   bind_operators(m);
   bind_settings(m);
+  bind_xla_handlers(m);
 }
 
 }  // namespace

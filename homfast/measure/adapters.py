@@ -1,4 +1,4 @@
-"""Operators in the classes of SciPy, PyLops, PyTorch and deepinv.
+"""Operators in the classes of SciPy, PyLops, PyTorch and deepinv, and as JAX functions.
 
 Each library is imported when it is asked for. Its class is made then, once, as a true subclass: a
 library that wraps a stranger instead loses the products with many columns at a time
@@ -65,6 +65,18 @@ def to_torch(op: Operator) -> Any:
         Without PyTorch.
     """
     return _torch_class()(op)
+
+
+def to_jax(op: Operator) -> Any:
+    """`op` as a `homfast.jax.Operator`: JAX functions ``A(x)`` and ``A.adjoint(y)`` on rows.
+
+    Raises
+    ------
+    ImportError
+        Without JAX.
+    """
+    _import("jax", "to_jax")
+    return importlib.import_module("homfast.jax").Operator(op)
 
 
 def to_deepinv(op: Operator, img_size: tuple[int, ...]) -> Any:

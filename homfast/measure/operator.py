@@ -198,6 +198,12 @@ class Operator(ColumnProducts):
 
         return adapters.to_torch(self)
 
+    def to_jax(self) -> Any:
+        """JAX functions with derivatives, see `homfast.measure.adapters.to_jax`."""
+        from homfast.measure import adapters
+
+        return adapters.to_jax(self)
+
     # Within the package ---------------------------------------------------------------------------
 
     def _check_range(self, i0: Any, i1: Any) -> tuple[int, int]:
