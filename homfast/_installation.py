@@ -18,9 +18,10 @@ _FEATURES = re.compile(r"sse4_2|avx.*|fma|f16c|bmi[12]|amx.*|asimd.*|sve.*|bf16|
 
 # What pyproject.toml names in extras, which tests compare; CuPy has a name for each CUDA.
 EXTRAS = (
-    "array-api-strict", "cupy-cuda12x", "cupy-cuda13x", "dask", "hypothesis", "jax", "matplotlib", "ml_dtypes", "numba",
-    "onnx", "onnxruntime", "pylops", "pytest", "pytest-benchmark", "pytest-xdist", "PyWavelets", "safetensors",
-    "scikit-image", "scikit-learn", "scipy", "tensorly", "threadpoolctl", "torch", "tqdm",
+    "array-api-strict", "cupy-cuda12x", "cupy-cuda13x", "dask", "hypothesis", "jax", "matplotlib",
+    "ml_dtypes", "numba", "onnx", "onnxruntime", "pylops", "pytest", "pytest-benchmark",
+    "pytest-xdist", "PyWavelets", "safetensors", "scikit-image", "scikit-learn", "scipy",
+    "tensorly", "threadpoolctl", "torch", "tqdm",
 )  # fmt: skip
 
 
