@@ -96,6 +96,7 @@ class Emulation:
     def reset(self):
         """The machine as it starts."""
         self.machine(2, 13000)
+        self.kind(80, 227 << 10)
         self.refuse(0)
         self.device(0)
         self.order(0)

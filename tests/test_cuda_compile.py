@@ -13,7 +13,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
 # Kernels whose inner loops must stay in registers.
-HOT = ("fma_product", "bf16_product", "transform_chunks", "transform_columns", "normal_entries")
+HOT = (
+    "fma_product",
+    "bf16_product",
+    "narrow_network",
+    "transform_chunks",
+    "transform_columns",
+    "normal_entries",
+)
 # Bytes that the large tile of one plane ("medium") spills on sm_120: known, open.
 KNOWN_SPILLS = {("120", "bf16_product"): 36}
 # Flags by architecture that setup.py knows; a test may not read them from anywhere else.

@@ -69,6 +69,42 @@ void grad_weight_call(const Object& grad_output, const Object& x, const Optional
   });
 }
 
+// Whether the network has been launched as one kernel; masks and hidden are empty, or one a hidden layer.
+bool network_forward_call(const Object& x, const std::vector<py::object>& weights, double slope,
+                          const std::vector<py::object>& masks, const std::vector<py::object>& hidden,
+                          const Object& out, const std::string& precision, Handle stream) {
+  check(!weights.empty() && (masks.empty() || masks.size() + 1 == weights.size()) &&
+            (hidden.empty() || hidden.size() + 1 == weights.size()),
+        "masks, hidden: wanted none, or one a hidden layer");
+  bool done = false;
+  for_dtype(out, "out", [&](auto zero) {
+    using T = decltype(zero);
+    Call call(stream);
+    const auto to = call.matrix<T>(out, "out");
+    const auto from = call.matrix<const T>(x, "x");
+    std::vector<NetworkLayer<T>> layers(weights.size());
+    index_t features = from.cols;
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+      layers[l].weight = call.matrix<const T>(weights[l], "weight");
+      check(layers[l].weight.cols == features, "weights: shapes do not chain");
+      features = layers[l].weight.rows;
+      if (l + 1 == layers.size()) break;
+      if (!masks.empty()) layers[l].mask = call.mask(masks[l], from.rows, features, true);
+      if (hidden.empty()) continue;
+      layers[l].hidden = call.matrix<T>(hidden[l], "hidden");
+      check(layers[l].hidden.rows == from.rows && layers[l].hidden.cols == features,
+            "hidden: shape does not match");
+    }
+    check(to.rows == from.rows && to.cols == features, "out: shape does not match");
+    const Precision level = precision_of(precision);
+    call.run([&](Stream on) {
+      done = narrow_forward<T>(from, layers.data(), static_cast<index_t>(layers.size()),
+                               static_cast<T>(slope), to, level, on);
+    });
+  });
+  return done;
+}
+
 // Bytes of scratch for an op on a layer of these sizes.
 index_t layer_scratch(const std::string& op, index_t rows, index_t in_features, index_t out_features,
                       int itemsize, const std::string& precision) {
@@ -114,6 +150,9 @@ void bind_layers(py::module_& m) {
       },
       py::arg("x"), py::arg("weight"), py::arg("mask"), py::arg("negative_slope"), py::arg("out"),
       py::arg("precision"), py::arg("scratch"), py::arg("stream"));
+  m.def("network_forward", &network_forward_call, py::arg("x"), py::arg("weights"),
+        py::arg("negative_slope"), py::arg("masks"), py::arg("hidden"), py::arg("out"),
+        py::arg("precision"), py::arg("stream"));
   m.def("grad_input", &grad_input_call, py::arg("grad_output"), py::arg("weight"), py::arg("mask"),
         py::arg("negative_slope"), py::arg("out"), py::arg("precision"), py::arg("scratch"),
         py::arg("stream"));

@@ -42,6 +42,20 @@ template <class T>
 void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
                  MatrixView<T> out, Precision precision, Scratch scratch, Stream stream);
 
+// A layer of a network: its weight, and where its bits and its activations go; without data, nowhere.
+template <class T>
+struct NetworkLayer {
+  MatrixView<const T> weight;
+  MaskView mask;
+  MatrixView<T> hidden;
+};
+
+// out = the network at the rows of x, with the bits of a linear or linear_relu a layer. False, and nothing
+// done, where a layer is wider than 256, or the weights are more than a block's shared memory holds.
+template <class T>
+bool narrow_forward(MatrixView<const T> x, const NetworkLayer<T>* layers, index_t count, T slope,
+                    MatrixView<T> out, Precision precision, Stream stream);
+
 template <class T>
 void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
                  const AdamCoefficients& coefficients, Stream stream);

@@ -120,6 +120,16 @@ def grad_weight(grad_output, x, mask, negative_slope, out, precision="highest"):
     _cuda.grad_weight(grad_output, x, mask, negative_slope, out, precision, scratch, _stream(out))
 
 
+def network_forward(x, layers, negative_slope, masks, hidden, out):
+    """The network in one kernel, with the bits of one call a layer; False where it does not fit."""
+    weights, precisions = zip(*(_layer(layer, "highest") for layer in layers), strict=True)
+    if len(set(precisions)) > 1:
+        return False
+    return _cuda.network_forward(
+        x, weights, negative_slope, masks, hidden, out, precisions[0], _stream(out)
+    )
+
+
 def adam_update(weight, grad, first_moment, second_moment, coefficients):
     _cuda.adam_update(
         weight, grad, first_moment, second_moment, list(coefficients), _stream(weight)
