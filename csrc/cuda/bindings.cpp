@@ -124,6 +124,7 @@ index_t layer_scratch(const std::string& op, index_t rows, index_t in_features, 
 }
 
 void bind_layers(py::module_& m) {
+  m.def("use_wgmma", &use_wgmma, py::arg("on"));
   m.def("layer_scratch", &layer_scratch, py::arg("op"), py::arg("rows"), py::arg("in_features"),
         py::arg("out_features"), py::arg("itemsize"), py::arg("precision"));
   m.def(

@@ -18,6 +18,10 @@ struct Scratch {
   index_t bytes = 0;
 };
 
+// Whether float32 products of wide layers run on Hopper's wgmma, which has other bits: linear, and grad_input.
+// Off, until a caller asks. To be called before the first op, as scratch depends on it.
+void use_wgmma(bool on);
+
 // out = epilogue(x weight^T). A mask without data is none.
 template <class T>
 index_t linear_scratch(index_t rows, index_t in_features, index_t out_features, Precision precision);

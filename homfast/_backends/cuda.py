@@ -6,6 +6,7 @@ stream of their library and return before they are done. Scratch is the library'
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -27,6 +28,18 @@ except ImportError as error:
     )
 else:
     _missing = ""
+
+
+def wgmma_asked_for():
+    """Whether the environment asks for products on Hopper's wgmma, which have run on no device yet."""
+    wish = os.environ.get("HOMFAST_CUDA_WGMMA") or "0"
+    if wish not in ("0", "1"):
+        raise ValueError(f"HOMFAST_CUDA_WGMMA: got {wish!r}, wanted 0 or 1")
+    return wish == "1"
+
+
+if wgmma_asked_for() and _cuda is not None:
+    _cuda.use_wgmma(True)
 
 
 def is_available():

@@ -40,6 +40,9 @@ constexpr int kSlotBytes = 64;
 const unsigned char (*exchange(Collective kind, const void* value, std::size_t size))[kSlotBytes];
 void barrier();
 int lane();
+// Others go first; an error where all have only done so for long.
+void pause();
+[[noreturn]] void fail(const char* what);
 
 // Runs body for each thread of each block.
 void run_grid(dim3 grid, dim3 block, std::size_t shared, const std::function<void()>& body);
@@ -111,6 +114,8 @@ enum cudaDeviceAttr {
   cudaDevAttrComputeCapabilityMinor = 76,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
+enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess, cudaDriverEntryPointSymbolNotFound };
+constexpr unsigned long long cudaEnableDefault = 0;
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 constexpr unsigned cudaEventDisableTiming = 2;
 struct cudaPointerAttributes {
@@ -141,6 +146,9 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** entry, unsigned version,
+                                             unsigned long long flags,
+                                             cudaDriverEntryPointQueryResult* status);
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
 
 namespace emulation {
