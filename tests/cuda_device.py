@@ -36,7 +36,7 @@ def build() -> Path:
     if shutil.which(compiler[0]) is None:
         pytest.skip("no C++ compiler")
     pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed")
-    files = [p for folder in (ROOT / "csrc/cuda", EMULATION) for p in sorted(folder.glob("*"))]
+    files = [p for folder in (ROOT / "csrc/cuda", EMULATION) for p in sorted(folder.rglob("*"))]
     sources = [p for p in files if p.suffix in (".cu", ".cpp")]
     headers = [p for p in files if p.suffix in (".h", ".cuh")]
     headers.append(ROOT / "csrc/core/views.h")

@@ -72,10 +72,13 @@ template <int Count>
 void give_registers() {}
 template <int Count>
 void take_registers() {}
-inline void begin_products() {}
-inline void end_products() {}
+// What is .sync.aligned brings a warp's lanes together.
+inline void begin_products() { __syncwarp(); }
+inline void end_products() { __syncwarp(); }
 template <int Groups>
-void wait_for_products() {}
+void wait_for_products() {
+  __syncwarp();
+}
 template <int Count>
 void hold(float (&)[Count]) {}
 inline void keep_order() {}
