@@ -1,4 +1,4 @@
-"""Products on Hopper's wgmma, run on the host: TMA, swizzle, barriers and descriptors as the PTX ISA says."""
+"""Products on Hopper's wgmma, on a host model of TMA, swizzle, barriers and descriptors."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from homfast._backends import cuda, reference
 
 pytest_plugins = ("cuda_device",)
 
-# (rows, in_features, out_features): tiles are 128 x 128 or 128 x 256 by 64, four blocks take them in turn.
+# (rows, in_features, out_features): tiles are 128 x 128 or 128 x 256 by 64, on four blocks.
 SIZES = [(1, 256, 128), (130, 300, 131), (260, 257, 400)]
 PRECISIONS = ["highest", "high", "medium"]
 
@@ -100,6 +100,47 @@ def test_special_values_stay_in_their_rows(hopper, rng):
     touched[[3, 5]] = touched[:, 9] = True
     oracles.assert_same_bits(found[~touched], clean[~touched], "others")
     assert (found[5, ~touched[0]] == np.sign(weight[~touched[0], 0]) * np.inf).all()
+
+
+def halves(values):
+    out = np.empty(values.shape, np.uint16)
+    reference.round_to_bfloat16(values, out)
+    return out
+
+
+@pytest.mark.parametrize("stride", [None, 3, 8])
+@pytest.mark.parametrize("relu", [False, True])
+def test_bfloat16_without_copies(hopper, rng, stride, relu):
+    """Rows that lie where TMA reads them, and others, whose K is not a multiple of 8 either."""
+    rows, k, n = (130, 256, 300) if stride == 8 else (70, 259, 131)
+    x, weight = (oracles.integers(rng, s, np.float32, 7) for s in ((rows, k), (n, k)))
+    operands = [
+        hopper.empty(v.shape, np.uint16, row_stride=v.shape[1] + (stride or 0), align=16)
+        for v in (x, weight)
+    ]
+    for operand, values in zip(operands, (x, weight), strict=True):
+        operand.host[...] = halves(values)
+    wanted, mask_wanted = wanted_forward(x, weight, 0.5) if relu else (x @ weight.T, None)
+    mask = hopper.empty((rows, (n + 7) // 8), np.uint8) if relu else None
+    for dtype in (np.float32, np.uint16):
+        out = hopper.empty((rows, n), dtype)
+        assert cuda.linear_bfloat16(*operands, relu, 0.5, out, mask)
+        oracles.assert_same_bits(out.host, wanted if dtype == np.float32 else halves(wanted), "out")
+        if relu:
+            oracles.assert_same_bits(mask.host, mask_wanted, "mask")
+
+
+def test_bfloat16_special_values_and_refusals(hopper, rng):
+    x, weight = (rng.standard_normal(s).astype(np.float32) for s in ((40, 256), (130, 256)))
+    x[3, 7], x[5, 0], weight[9, 255] = np.nan, np.inf, np.nan
+    out = hopper.empty((40, 130), np.float32)
+    operands = [hopper.array(halves(v)) for v in (x, weight)]
+    assert cuda.linear_bfloat16(*operands, False, 0.0, out, None)
+    found = np.isnan(out.host)
+    assert found[3].all() and found[:, 9].all() and found.sum() == 130 + 39
+    assert np.isinf(np.delete(out.host[5], 9)).all()
+    small = hopper.array(halves(x[:, :64])), hopper.array(halves(weight[:, :64]))
+    assert not cuda.linear_bfloat16(*small, False, 0.0, out, None)
 
 
 def test_other_devices_are_an_error(hopper, rng):

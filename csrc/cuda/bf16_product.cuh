@@ -239,15 +239,17 @@ __device__ __forceinline__ float finished_sum(const UnitLines& a, const UnitLine
   return scaled_back(sum, scale_exponent(a.greatest[i]) + scale_exponent(b.greatest[j]));
 }
 
-// Two neighbours of a row through the epilogue. Four lanes side by side have the bits of one byte of the
-// mask; every lane of the warp comes here.
-__device__ __forceinline__ void store_two(const Product<float>& p, index_t i, index_t j, const float (&z)[2]) {
+// Two neighbours of a row through the epilogue, and to where put(i, j, value) puts them. Four lanes side by side
+// have the bits of one byte of the mask; every lane of the warp comes here.
+template <class Put>
+__device__ __forceinline__ void finish_two(const Product<float>& p, index_t i, index_t j, const float (&z)[2],
+                                           Put put) {
   unsigned bits = 0;
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     if (i >= p.m || j + c >= p.n) continue;
     bool keep;
-    p.c[i * p.c_stride + j + c] = finish(p, i, j + c, z[c], keep);
+    put(i, j + c, finish(p, i, j + c, z[c], keep));
     bits |= static_cast<unsigned>(keep) << ((j + c) & 7);
   }
   if (p.epilogue != Epilogue::relu || !p.mask) return;
@@ -256,6 +258,9 @@ __device__ __forceinline__ void store_two(const Product<float>& p, index_t i, in
   if (i < p.m && j < p.n && (j & 7) == 0) {
     p.mask[i * p.mask_stride + (j >> 3)] = static_cast<std::uint8_t>(bits);
   }
+}
+__device__ __forceinline__ void store_two(const Product<float>& p, index_t i, index_t j, const float (&z)[2]) {
+  finish_two(p, i, j, z, [&](index_t row, index_t col, float value) { p.c[row * p.c_stride + col] = value; });
 }
 
 // Sums of a chunk of k each go to `sums` (chunks, m, n), scaled; to p.c through the epilogue if that is null.

@@ -69,6 +69,25 @@ void grad_weight_call(const Object& grad_output, const Object& x, const Optional
   });
 }
 
+// Bits of bfloat16 to those or to float32; whether wgmma took them.
+template <class Result>
+bool linear_bfloat16_call(const Object& x, const Object& weight, Epilogue epilogue, double slope,
+                          const Object& out, const Optional& mask, const Optional& scratch, Handle stream) {
+  Call call(stream);
+  const auto to = call.matrix<Result>(out, "out");
+  const auto from = call.matrix<const std::uint16_t>(x, "x");
+  const auto w = call.matrix<const std::uint16_t>(weight, "weight");
+  check(from.cols == w.cols && to.rows == from.rows && to.cols == w.rows,
+        "x, weight, out: shapes do not match");
+  const auto bits = call.mask(mask, to.rows, to.cols, true);
+  const auto memory = call.scratch(scratch, scratch ? linear_bfloat16_scratch(from, w) : 0);
+  bool done = false;
+  call.run([&](Stream on) {
+    done = linear_bfloat16<Result>(from, w, epilogue, static_cast<float>(slope), bits, to, memory, on);
+  });
+  return done;
+}
+
 // Whether the network has been launched as one kernel; masks and hidden are empty, or one a hidden layer.
 bool network_forward_call(const Object& x, const std::vector<py::object>& weights, double slope,
                           const std::vector<py::object>& masks, const std::vector<py::object>& hidden,
@@ -125,6 +144,26 @@ index_t layer_scratch(const std::string& op, index_t rows, index_t in_features, 
 
 void bind_layers(py::module_& m) {
   m.def("use_wgmma", &use_wgmma, py::arg("on"));
+  m.def("takes_wgmma", &takes_wgmma, py::arg("out_features"), py::arg("in_features"));
+  m.def(
+      "linear_bfloat16_scratch",
+      [](const Object& x, const Object& weight) {
+        Call call(0);
+        return linear_bfloat16_scratch(call.matrix<const std::uint16_t>(x, "x"),
+                                       call.matrix<const std::uint16_t>(weight, "weight"));
+      },
+      py::arg("x"), py::arg("weight"));
+  m.def(
+      "linear_bfloat16",
+      [](const Object& x, const Object& weight, bool relu, double negative_slope, const Object& out,
+         const Optional& mask, const Optional& scratch, Handle stream) {
+        const Epilogue epilogue = relu ? Epilogue::relu : Epilogue::none;
+        const auto op = holds<float>(DeviceArray(out, "out")) ? &linear_bfloat16_call<float>
+                                                              : &linear_bfloat16_call<std::uint16_t>;
+        return op(x, weight, epilogue, negative_slope, out, mask, scratch, stream);
+      },
+      py::arg("x"), py::arg("weight"), py::arg("relu"), py::arg("negative_slope"), py::arg("out"),
+      py::arg("mask"), py::arg("scratch"), py::arg("stream"));
   m.def("layer_scratch", &layer_scratch, py::arg("op"), py::arg("rows"), py::arg("in_features"),
         py::arg("out_features"), py::arg("itemsize"), py::arg("precision"));
   m.def(

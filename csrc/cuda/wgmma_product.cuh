@@ -10,6 +10,7 @@
 
 #include "cuda/bf16_product.cuh"
 #include "cuda/hopper_ptx.cuh"
+#include "cuda/launch.h"
 #include "cuda/wgmma_layout.h"
 
 namespace homfast::cuda {
@@ -52,37 +53,53 @@ __device__ __forceinline__ void copy_tiles(WgmmaShared<Planes>& shared, const Wg
   }
 }
 
-// The sums of a tile, one thread's share of a consumer's, through the epilogue.
-template <int Count>
+__device__ __forceinline__ void put_result(float* to, float value) { *to = value; }
+__device__ __forceinline__ void put_result(std::uint16_t* to, float value) {
+  *to = static_cast<std::uint16_t>(pack_bf16(value, 0.0f));
+}
+
+// The sums of a tile, one thread's share of a consumer's, through the epilogue. Lines without magnitudes were
+// not scaled. The unit may make -0 of an empty sum; a chain from +0 does not.
+template <class Result, int Count>
 __device__ __forceinline__ void store_tile(const Product<float>& p, const UnitLines& a, const UnitLines& b,
-                                           index_t first_row, index_t first_col, const float (&sums)[Count]) {
+                                           Result* result, index_t first_row, index_t first_col,
+                                           const float (&sums)[Count]) {
+  const bool scaled = a.greatest != nullptr;
+  const auto put = [&](index_t row, index_t col, float value) {
+    put_result(result + row * p.c_stride + col, value);
+  };
   const int thread = static_cast<int>(threadIdx.x) % 128;
   const index_t i[2] = {first_row + fragment_row(thread, 0), first_row + fragment_row(thread, 2)};
   int row_exponents[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    row_exponents[half] = i[half] < p.m ? scale_exponent(a.greatest[i[half]]) : 0;
+    row_exponents[half] = scaled && i[half] < p.m ? scale_exponent(a.greatest[i[half]]) : 0;
   }
 #pragma unroll
   for (int e = 0; e < Count; e += 4) {
     const index_t j = first_col + fragment_col(thread, e);
     int exponents[2];
 #pragma unroll
-    for (int c = 0; c < 2; ++c) exponents[c] = j + c < p.n ? scale_exponent(b.greatest[j + c]) : 0;
+    for (int c = 0; c < 2; ++c) {
+      exponents[c] = scaled && j + c < p.n ? scale_exponent(b.greatest[j + c]) : 0;
+    }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float z[2] = {scaled_back(sums[e + 2 * half], row_exponents[half] + exponents[0]),
-                          scaled_back(sums[e + 2 * half + 1], row_exponents[half] + exponents[1])};
-      store_two(p, i[half], j, z);
+      float z[2];
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        z[c] = scaled_back(sums[e + 2 * half + c] + 0.0f, row_exponents[half] + exponents[c]);
+      }
+      finish_two(p, i[half], j, z, put);
     }
     keep_order();
   }
 }
 
-template <int Planes>
+template <int Planes, class Result>
 __device__ __forceinline__ void multiply_tiles(WgmmaShared<Planes>& shared, const WgmmaTiles& tiles,
                                                const Product<float>& p, const UnitLines& a,
-                                               const UnitLines& b, int consumer) {
+                                               const UnitLines& b, Result* result, int consumer) {
   constexpr int cols = WgmmaShared<Planes>::cols, pairs = plane_pairs(Planes);
   const bool signals = threadIdx.x % 32 == 0;
   Ring<WgmmaShared<Planes>::stages> ring;
@@ -132,14 +149,15 @@ __device__ __forceinline__ void multiply_tiles(WgmmaShared<Planes>& shared, cons
       hold(sums);
       if (signals) arrive(before);
     }
-    store_tile(p, a, b, row * kWgmmaRows + consumer * 64, col * cols, sums);
+    store_tile(p, a, b, result, row * kWgmmaRows + consumer * 64, col * cols, sums);
   }
 }
 
-template <int Planes>
+template <int Planes, class Result>
 __global__ void __launch_bounds__(kWgmmaThreads, 1)
-    wgmma_product(const Product<float> p, const UnitLines a, const UnitLines b, const WgmmaTiles tiles,
-                  const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map) {
+    wgmma_product(const Product<float> p, const UnitLines a, const UnitLines b, Result* result,
+                  const WgmmaTiles tiles, const __grid_constant__ CUtensorMap a_map,
+                  const __grid_constant__ CUtensorMap b_map) {
 #if HF_HAS_WGMMA
   auto& shared = shared_as<WgmmaShared<Planes>>();
   if (threadIdx.x == 0) {
@@ -156,7 +174,7 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1)
     if (threadIdx.x == 0) copy_tiles(shared, tiles, &a_map, &b_map);
   } else {
     take_registers<232>();
-    multiply_tiles(shared, tiles, p, a, b, group - 1);
+    multiply_tiles(shared, tiles, p, a, b, result, group - 1);
   }
 #endif
 }
@@ -193,6 +211,16 @@ __global__ void __launch_bounds__(256)
     for (int q = 0; q < Planes; ++q) {
       to[((q * from.lines + first + line) * depth + k0) / 2 + w] = words[q];
     }
+  }
+}
+
+// Rows of bf16 that TMA cannot read where they lie, in rows `depth` apart.
+__global__ void __launch_bounds__(kThreads)
+    copy_rows(const MatrixView<const std::uint16_t> from, index_t depth, std::uint16_t* to) {
+  const index_t size = from.rows * depth;
+  for (index_t e = global_index(); e < size; e += global_step()) {
+    const index_t i = e / depth, k = e % depth;
+    to[e] = k < from.cols ? from.data[i * from.row_stride + k] : std::uint16_t{0};
   }
 }
 

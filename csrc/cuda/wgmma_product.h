@@ -9,9 +9,6 @@ struct UnitLines;
 
 constexpr index_t kLeastWgmmaDepth = 256, kMostWgmmaDepth = 1 << 14, kLeastWgmmaCols = 128;
 
-// Whether products of these sizes are taken: it was asked for, and the layer is wide. The batch has no say.
-bool takes_wgmma(index_t n, index_t k);
-
 // Bytes for the planes of both operands.
 index_t wgmma_scratch(index_t m, index_t n, index_t k, Precision precision);
 

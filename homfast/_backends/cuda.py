@@ -31,7 +31,7 @@ else:
 
 
 def wgmma_asked_for():
-    """Whether the environment asks for products on Hopper's wgmma, which have run on no device yet."""
+    """Whether the environment asks for products on Hopper's wgmma, which have run on no device."""
     wish = os.environ.get("HOMFAST_CUDA_WGMMA") or "0"
     if wish not in ("0", "1"):
         raise ValueError(f"HOMFAST_CUDA_WGMMA: got {wish!r}, wanted 0 or 1")
@@ -114,6 +114,19 @@ def linear_masked(x, weight, mask, negative_slope, out, precision="highest"):
     matrix, precision = _layer(weight, precision)
     scratch = _forward_scratch(x, matrix, out, precision)
     _cuda.linear_masked(x, matrix, mask, negative_slope, out, precision, scratch, _stream(out))
+
+
+def linear_bfloat16(x, weight, relu, negative_slope, out, mask):
+    """linear or linear_relu of bfloat16 bits (uint16), without float32 copies; `mask` may be None.
+
+    `out` is bfloat16 bits, or float32. False, and nothing done, for layers that do not take wgmma.
+    """
+    if not _cuda.takes_wgmma(*weight.shape):
+        return False
+    scratch = _scratch(_cuda.linear_bfloat16_scratch(x, weight), out)
+    stream = _stream(out)
+    _cuda.linear_bfloat16(x, weight, relu, negative_slope, out, mask, scratch, stream)
+    return True
 
 
 def grad_input(grad_output, weight, mask, negative_slope, out, precision="highest"):
