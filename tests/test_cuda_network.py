@@ -88,12 +88,12 @@ def test_special_values(emulation, dtype, value):
 
 
 def test_blocks_go_on_to_other_rows(emulation, dtype):
-    """Four multiprocessors of at most 4 blocks of 8 warps with 16 rows: 2048 rows at a time."""
+    """Four multiprocessors of at most 2 blocks of 8 warps with 16 rows: 1024 rows at a time."""
     widths = (3, 5, 2)
-    one, by_layer, x = make(emulation, widths, 2100, dtype)
+    one, by_layer, x = make(emulation, widths, 1100, dtype)
     found, _ = run(emulation, one, widths, x)
     assert_same(found, run(emulation, by_layer, widths, x)[0], "many rows")
-    for rows in (slice(0, 1), slice(2047, 2050)):
+    for rows in (slice(0, 1), slice(1023, 1026)):
         assert_same(run(emulation, one, widths, x[rows])[0], [a[rows] for a in found], f"{rows}")
 
 

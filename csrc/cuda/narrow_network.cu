@@ -47,7 +47,7 @@ bool run(NarrowNetwork<T>& net, Stream stream) {
   if (warps == 1) return false;
   const int bytes = net.weight_bytes + warps * a_warp;
   const index_t tiles = ceil_div<index_t>(net.x.rows, kNarrowRows * warps);
-  const index_t beside = min_of(max_of(most / bytes, 1), 4);  // blocks that a multiprocessor holds
+  const index_t beside = min_of(max_of(most / bytes, 1), narrow_blocks(Planes));
   const index_t blocks = min_of(tiles, attribute(cudaDevAttrMultiProcessorCount) * beside);
   launch("narrow_network", narrow_network<T, Planes>, blocks, 32 * warps,
          static_cast<std::size_t>(bytes), stream, net);

@@ -37,6 +37,9 @@ struct NarrowNetwork {
   T slope;
 };
 
+// Blocks that a multiprocessor has registers for; fewer where they fill its shared memory.
+constexpr int narrow_blocks(int planes) { return planes == 3 ? 1 : 2; }
+
 __host__ __device__ constexpr int round_up(int a, int b) { return (a + b - 1) / b * b; }
 
 template <class T>
@@ -306,7 +309,7 @@ __device__ __forceinline__ void finish_layer(const NarrowNetwork<T>& net, int l,
 }
 
 template <class T, int Planes>
-__global__ void __launch_bounds__(32 * kMostNarrowWarps) narrow_network(const NarrowNetwork<T> net) {
+__global__ void __launch_bounds__(32 * kMostNarrowWarps, narrow_blocks(Planes)) narrow_network(const NarrowNetwork<T> net) {
   unsigned char* const shared = &shared_as<unsigned char>();
   stage_weights<T, Planes>(net, shared);
   __syncthreads();
