@@ -47,7 +47,7 @@ def _build() -> Path:
     if shutil.which(compiler[0]) is None:
         pytest.skip("no C++ compiler")
     pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed")
-    files = [p for folder in (ROOT / "csrc/cuda", EMULATION) for p in sorted(folder.glob("*"))]
+    files = [p for folder in (ROOT / "csrc/cuda", EMULATION) for p in sorted(folder.rglob("*"))]
     sources = [p for p in files if p.suffix in (".cu", ".cpp")]
     headers = [p for p in files if p.suffix in (".h", ".cuh")]
     headers.append(ROOT / "csrc/core/views.h")
@@ -106,6 +106,7 @@ class Emulation:
     def reset(self):
         """The machine as it starts."""
         self.machine(2, 13000)
+        self.kind(80, 227 << 10)
         self.refuse(0)
         self.device(0)
         self.order(0)

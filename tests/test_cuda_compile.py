@@ -1,8 +1,10 @@
 """What nvcc makes of csrc/cuda, with no GPU: every kernel for every architecture, and no spill."""
 
+import importlib.metadata
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
 # Kernels whose inner loops must stay in registers.
-HOT = ("fma_product", "bf16_product", "transform_chunks", "transform_columns", "normal_entries")
+HOT = (
+    "fma_product",
+    "bf16_product",
+    "narrow_network",
+    "wgmma_product",
+    "transform_chunks",
+    "transform_columns",
+    "normal_entries",
+)
 # Bytes that the large tile of one plane ("medium") spills on sm_120: known, open.
 KNOWN_SPILLS = {("120", "bf16_product"): 36}
 # Flags by architecture that setup.py knows; a test may not read them from anywhere else.
@@ -90,3 +100,40 @@ def test_every_kernel_compiles_for_every_architecture_without_spills(nvcc, tmp_p
                     most = KNOWN_SPILLS.get((architecture, hot), 0)
                     assert spilled <= most, f"sm_{architecture}: {name} spills {spilled} bytes"
     assert seen == {(a, word) for a in architectures for word in HOT}
+
+
+def find_disassembler(compiler):
+    """nvdisasm of the toolkit, of PATH, or of PyPI's package; skips where there is none."""
+    beside = Path(compiler).resolve().parent / "nvdisasm"
+    found = str(beside) if beside.exists() else shutil.which("nvdisasm")
+    if found:
+        return found
+    try:
+        files = importlib.metadata.files("nvidia-cuda-nvdisasm") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("no nvdisasm: not in the toolkit, and nvidia-cuda-nvdisasm is not installed")
+    return str(next(f.locate() for f in files if f.name == "nvdisasm"))
+
+
+@pytest.mark.slow
+def test_hopper_code_holds_its_instructions(nvcc, tmp_path):
+    """wgmma and TMA in code of sm_90a, products not serialized by ptxas; nothing elsewhere."""
+    compiler, architectures = nvcc
+    disassembler = find_disassembler(compiler)
+    instructions = {"HGMMA.64x256x16": 2, "HGMMA.64x128x16": 2, "UTMALDG.3D": 4, "USETMAXREG": 4}
+    for architecture, present in (("90a", True), ("80", False)):
+        target = tmp_path / f"{architecture}.cubin"
+        flags = [f for f in architectures[architecture] if f != "-MMD" and "arch=" not in f]
+        flags = [f for f in flags if f != "-gencode"] + [f"-arch=sm_{architecture}"]
+        source = ROOT / "csrc" / "cuda" / "wgmma_product.cu"
+        command = [compiler, *flags, f"-I{ROOT / 'csrc'}", "-cubin", str(source), "-o", str(target)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "serialized" not in done.stderr and "setmaxnreg" not in done.stderr, done.stderr
+        code = subprocess.run(
+            [disassembler, str(target)], capture_output=True, text=True, check=True
+        )
+        kernels = re.split(r"\.section\s+\.text\.", code.stdout)
+        for word, count in instructions.items():
+            holding = sum(word in kernel and "wgmma_product" in kernel for kernel in kernels)
+            assert holding == (count if present else 0), f"sm_{architecture}: {word}"

@@ -7,6 +7,7 @@ device. Memory lies between canaries. What only a card has is below: streams, gr
 import numpy as np
 import oracles
 import pytest
+import test_cuda_network
 from test_cuda_layers import *  # noqa: F403
 from test_cuda_operators import *  # noqa: F403
 
@@ -100,6 +101,16 @@ def test_large_layers_and_tails_of_tiles(emulation, rng):
         some = rng.integers(0, rows, 64)
         value, bound = oracles.product(x[some], np.ascontiguousarray(weight.T), fused=False)
         oracles.assert_within(out.numpy()[some], value, bound, f"{rows} {k} {n}")
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_narrow_network_has_the_bits_of_one_call_a_layer(emulation, precision):
+    widths = (64, 128, 64, 30, 10)
+    one, by_layer, x = test_cuda_network.make(emulation, widths, 100_003, np.float32, precision)
+    out, wanted = (emulation.empty((x.shape[0], 10), np.float32) for _ in range(2))
+    assert cuda.network_forward(x, one.layers, one.slope, [], [], out), "too large for the card"
+    by_layer.forward(x, [], [], wanted)
+    oracles.assert_same_bits(out.numpy(), wanted.numpy(), precision)
 
 
 def test_bits_do_not_depend_on_the_run_or_the_stream(emulation, rng, gpu_torch):

@@ -46,11 +46,11 @@ __device__ __forceinline__ index_t global_step() {
 }
 
 template <class T>
-__device__ __forceinline__ T min_of(T a, T b) {
+__host__ __device__ __forceinline__ T min_of(T a, T b) {
   return a < b ? a : b;
 }
 template <class T>
-__device__ __forceinline__ T max_of(T a, T b) {
+__host__ __device__ __forceinline__ T max_of(T a, T b) {
   return a < b ? b : a;
 }
 
@@ -64,6 +64,12 @@ __device__ __forceinline__ void tile_at(index_t block, index_t tile_rows, index_
   col = within / height;
 }
 
+template <class T>
+__device__ __forceinline__ T kept_or_sloped(bool keep, T z, T slope) {
+  if (keep) return z;
+  return slope == T(0) ? T(0) : slope * z;
+}
+
 // A finished sum z through the epilogue of p, at (i, j): the value to store, and whether it is kept.
 template <class T>
 __device__ __forceinline__ T finish(const Product<T>& p, index_t i, index_t j, T z, bool& keep) {
@@ -73,8 +79,7 @@ __device__ __forceinline__ T finish(const Product<T>& p, index_t i, index_t j, T
   } else if (p.epilogue == Epilogue::masked) {
     keep = (p.mask[i * p.mask_stride + (j >> 3)] >> (j & 7)) & 1;
   }
-  if (keep) return z;
-  return p.slope == T(0) ? T(0) : p.slope * z;
+  return kept_or_sloped(keep, z, p.slope);
 }
 
 // Element (row, col) of the array in which a lies, with the mask applied.
@@ -82,8 +87,8 @@ template <class T>
 __device__ __forceinline__ T masked_element(const T* a, index_t stride, const std::uint8_t* mask,
                                             index_t mask_stride, T slope, index_t row, index_t col) {
   const T value = a[row * stride + col];
-  if (!mask || ((mask[row * mask_stride + (col >> 3)] >> (col & 7)) & 1)) return value;
-  return slope == T(0) ? T(0) : slope * value;
+  const bool keep = !mask || ((mask[row * mask_stride + (col >> 3)] >> (col & 7)) & 1);
+  return kept_or_sloped(keep, value, slope);
 }
 
 }  // namespace homfast::cuda

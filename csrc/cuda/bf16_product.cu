@@ -2,6 +2,7 @@
 
 #include "cuda/bf16_product.cuh"
 #include "cuda/launch.h"
+#include "cuda/wgmma_product.h"
 
 namespace homfast::cuda {
 namespace {
@@ -102,18 +103,21 @@ index_t line_words(index_t m, index_t n) { return (m + n + 3) / 4 * 4; }
 
 }  // namespace
 
-index_t bf16_product_scratch(index_t m, index_t n, index_t chunks) {
-  return 4 * (line_words(m, n) + (chunks > 1 ? chunks * m * n : 0));
+index_t bf16_product_scratch(index_t m, index_t n, index_t k, index_t chunk, Precision precision) {
+  const index_t words = 4 * line_words(m, n), chunks = chunk > 0 ? ceil_div(k, chunk) : 1;
+  if (chunk == 0 && takes_wgmma(n, k)) return words + wgmma_scratch(m, n, k, precision);
+  return words + (chunks > 1 ? 4 * chunks * m * n : 0);
 }
 
 void run_bf16_product(const Product<float>& p, index_t chunk, Scratch scratch, Stream stream) {
   if (p.m == 0 || p.n == 0) return;
   const index_t depth = chunk > 0 ? chunk : p.k, chunks = ceil_div(p.k, depth);
-  if (scratch.bytes < bf16_product_scratch(p.m, p.n, chunks)) {
+  if (scratch.bytes < bf16_product_scratch(p.m, p.n, p.k, chunk, p.precision)) {
     throw CudaError("scratch: too small for this op");
   }
   auto* const greatest = static_cast<std::uint32_t*>(scratch.data);
-  float* const sums = chunks > 1 ? reinterpret_cast<float*>(greatest + line_words(p.m, p.n)) : nullptr;
+  std::uint32_t* const behind = greatest + line_words(p.m, p.n);
+  float* const sums = chunks > 1 ? reinterpret_cast<float*>(behind) : nullptr;
   const UnitLines a{!p.a_transposed, p.a,     p.a_stride, p.m, p.a_mask, p.a_mask_stride,
                     p.slope,         greatest};
   const UnitLines b{p.b_layout == Layout::columns, p.b, p.b_stride, p.n, nullptr, 0, 0.0f,
@@ -121,7 +125,9 @@ void run_bf16_product(const Product<float>& p, index_t chunk, Scratch scratch, S
   launch("clear_words", clear_words, blocks_for(p.m + p.n), kThreads, 0, stream, greatest, p.m + p.n);
   scan(a, p.k, greatest, stream);
   scan(b, p.k, greatest + p.m, stream);
-  if (p.precision == Precision::highest) {
+  if (chunk == 0 && takes_wgmma(p.n, p.k)) {
+    run_wgmma_product(p, a, b, behind, stream);
+  } else if (p.precision == Precision::highest) {
     choose_tiles<3>(p, a, b, depth, chunks, sums, stream);
   } else if (p.precision == Precision::high) {
     choose_tiles<2>(p, a, b, depth, chunks, sums, stream);

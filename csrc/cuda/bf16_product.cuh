@@ -50,6 +50,22 @@ __device__ __forceinline__ int scale_exponent(std::uint32_t greatest) {
 }
 __device__ __forceinline__ bool has_scale(std::uint32_t greatest) { return greatest >> 23 < 255; }
 
+// An element of a line, scaled; 0 where the line has no scale.
+__device__ __forceinline__ float scaled_element(float value, float factor) {
+  return factor != 0.0f ? value * factor : 0.0f;
+}
+
+// Two neighbours of a line as words of planes: each rounds what the ones before have left.
+template <int Planes>
+__device__ __forceinline__ void split_pair(float low, float high, std::uint32_t (&planes)[Planes]) {
+#pragma unroll
+  for (int q = 0; q < Planes; ++q) {
+    planes[q] = pack_bf16(low, high);
+    low -= bits_as<float>(planes[q] << 16);
+    high -= bits_as<float>(planes[q] & 0xffff0000u);
+  }
+}
+
 // sum 2^exponent, rounded once: exact as a double before.
 __device__ __forceinline__ float scaled_back(float sum, int exponent) {
   const auto power = static_cast<std::uint64_t>(exponent + 1023) << 52;
@@ -145,16 +161,12 @@ struct PlaneSource {
 #pragma unroll
     for (int e = 0; e < count; ++e) {
       const float factor = factors[line_of<Along>(e)];
-      float low = factor != 0.0f ? values[e][0] * factor : 0.0f;
-      float high = factor != 0.0f ? values[e][1] * factor : 0.0f;
+      const float low = scaled_element(values[e][0], factor), high = scaled_element(values[e][1], factor);
       const int word = word_of(line_of<Along>(e), word_in<Along>(e));
+      std::uint32_t planes[Planes];
+      split_pair(low, high, planes);
 #pragma unroll
-      for (int q = 0; q < Planes; ++q) {
-        const std::uint32_t both = pack_bf16(low, high);
-        to[q][word] = both;
-        low -= bits_as<float>(both << 16);
-        high -= bits_as<float>(both & 0xffff0000u);
-      }
+      for (int q = 0; q < Planes; ++q) to[q][word] = planes[q];
     }
   }
 };
@@ -166,7 +178,28 @@ struct UnitShared {
   float row_factors[Shape::rows], col_factors[Shape::cols];
 };
 
-// Products of planes (p of A, q of B) with p + q < Planes, the smallest first and the leading one last.
+// Sums += a step of 16: products of planes (p of A, q of B) with p + q < Planes, the smallest first and the
+// leading one last, summed by the unit from zero.
+template <int Planes, int ColTiles>
+__device__ __forceinline__ void multiply_planes(const std::uint32_t (&left)[Planes][4],
+                                                const std::uint32_t (&right)[Planes][ColTiles][2],
+                                                float (&sums)[ColTiles][4]) {
+  float step_sums[ColTiles][4] = {};
+#pragma unroll
+  for (int order = Planes - 1; order >= 0; --order) {
+#pragma unroll
+    for (int p = order; p >= 0; --p) {
+#pragma unroll
+      for (int j = 0; j < ColTiles; ++j) multiply_bf16(step_sums[j], left[p], right[order - p][j]);
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < ColTiles; ++j) {
+#pragma unroll
+    for (int c = 0; c < 4; ++c) sums[j][c] += step_sums[j][c];
+  }
+}
+
 template <class Shape, int Planes>
 __device__ __forceinline__ void multiply_step(const std::uint32_t (&a)[Planes][Shape::rows * kPairs],
                                               const std::uint32_t (&b)[Planes][Shape::cols * kPairs],
@@ -196,22 +229,7 @@ __device__ __forceinline__ void multiply_step(const std::uint32_t (&a)[Planes][S
       left[p][2] = tile[far];
       left[p][3] = tile[far + 8 * kPairs];
     }
-    float step_sums[Shape::col_tiles][4] = {};
-#pragma unroll
-    for (int order = Planes - 1; order >= 0; --order) {
-#pragma unroll
-      for (int p = order; p >= 0; --p) {
-#pragma unroll
-        for (int j = 0; j < Shape::col_tiles; ++j) {
-          multiply_bf16(step_sums[j], left[p], right[order - p][j]);
-        }
-      }
-    }
-#pragma unroll
-    for (int j = 0; j < Shape::col_tiles; ++j) {
-#pragma unroll
-      for (int c = 0; c < 4; ++c) sums[i][j][c] += step_sums[j][c];
-    }
+    multiply_planes(left, right, sums[i]);
   }
 }
 
@@ -221,15 +239,17 @@ __device__ __forceinline__ float finished_sum(const UnitLines& a, const UnitLine
   return scaled_back(sum, scale_exponent(a.greatest[i]) + scale_exponent(b.greatest[j]));
 }
 
-// Two neighbours of a row through the epilogue. Four lanes side by side have the bits of one byte of the
-// mask; every lane of the warp comes here.
-__device__ __forceinline__ void store_two(const Product<float>& p, index_t i, index_t j, const float (&z)[2]) {
+// Two neighbours of a row through the epilogue, and to where put(i, j, value) puts them. Four lanes side by side
+// have the bits of one byte of the mask; every lane of the warp comes here.
+template <class Put>
+__device__ __forceinline__ void finish_two(const Product<float>& p, index_t i, index_t j, const float (&z)[2],
+                                           Put put) {
   unsigned bits = 0;
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     if (i >= p.m || j + c >= p.n) continue;
     bool keep;
-    p.c[i * p.c_stride + j + c] = finish(p, i, j + c, z[c], keep);
+    put(i, j + c, finish(p, i, j + c, z[c], keep));
     bits |= static_cast<unsigned>(keep) << ((j + c) & 7);
   }
   if (p.epilogue != Epilogue::relu || !p.mask) return;
@@ -238,6 +258,9 @@ __device__ __forceinline__ void store_two(const Product<float>& p, index_t i, in
   if (i < p.m && j < p.n && (j & 7) == 0) {
     p.mask[i * p.mask_stride + (j >> 3)] = static_cast<std::uint8_t>(bits);
   }
+}
+__device__ __forceinline__ void store_two(const Product<float>& p, index_t i, index_t j, const float (&z)[2]) {
+  finish_two(p, i, j, z, [&](index_t row, index_t col, float value) { p.c[row * p.c_stride + col] = value; });
 }
 
 // Sums of a chunk of k each go to `sums` (chunks, m, n), scaled; to p.c through the epilogue if that is null.

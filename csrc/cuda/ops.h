@@ -18,6 +18,12 @@ struct Scratch {
   index_t bytes = 0;
 };
 
+// Whether float32 products of wide layers run on Hopper's wgmma, which has other bits: linear, and grad_input.
+// Off, until a caller asks. To be called before the first op, as scratch depends on it.
+void use_wgmma(bool on);
+// Whether a layer takes it: it was asked for, and the layer is wide. The batch has no say.
+bool takes_wgmma(index_t out_features, index_t in_features);
+
 // out = epilogue(x weight^T). A mask without data is none.
 template <class T>
 index_t linear_scratch(index_t rows, index_t in_features, index_t out_features, Precision precision);
@@ -41,6 +47,28 @@ index_t grad_weight_scratch(index_t rows, index_t in_features, index_t out_featu
 template <class T>
 void grad_weight(MatrixView<const T> grad_output, MatrixView<const T> x, MaskView mask, T slope,
                  MatrixView<T> out, Precision precision, Scratch scratch, Stream stream);
+
+// out = epilogue(x weight^T) of the bits of bfloat16 on wgmma, in one pass over them; out is float, or bits of
+// bfloat16, rounded once. False, and nothing done, for layers that do not take wgmma.
+index_t linear_bfloat16_scratch(MatrixView<const std::uint16_t> x, MatrixView<const std::uint16_t> weight);
+template <class Result>
+bool linear_bfloat16(MatrixView<const std::uint16_t> x, MatrixView<const std::uint16_t> weight,
+                     Epilogue epilogue, float slope, MaskView mask, MatrixView<Result> out, Scratch scratch,
+                     Stream stream);
+
+// A layer of a network: its weight, and where its bits and its activations go; without data, nowhere.
+template <class T>
+struct NetworkLayer {
+  MatrixView<const T> weight;
+  MaskView mask;
+  MatrixView<T> hidden;
+};
+
+// out = the network at the rows of x, with the bits of a linear or linear_relu a layer. False, and nothing
+// done, where a layer is wider than 256, or the weights are more than a block's shared memory holds.
+template <class T>
+bool narrow_forward(MatrixView<const T> x, const NetworkLayer<T>* layers, index_t count, T slope,
+                    MatrixView<T> out, Precision precision, Stream stream);
 
 template <class T>
 void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,

@@ -75,8 +75,9 @@ void run_product(const Product<T>& p, Scratch scratch, Stream stream) {
 }  // namespace
 
 template <class T>
-index_t linear_scratch(index_t rows, index_t in_features, index_t out_features, Precision) {
-  return takes_unit<T>(in_features) ? bf16_product_scratch(rows, out_features, 1) : 0;
+index_t linear_scratch(index_t rows, index_t in_features, index_t out_features, Precision precision) {
+  if (!takes_unit<T>(in_features)) return 0;
+  return bf16_product_scratch(rows, out_features, in_features, 0, precision);
 }
 
 template <class T>
@@ -92,8 +93,9 @@ void linear(MatrixView<const T> x, MatrixView<const T> weight, Epilogue epilogue
 }
 
 template <class T>
-index_t grad_input_scratch(index_t rows, index_t in_features, index_t out_features, Precision) {
-  return takes_unit<T>(out_features) ? bf16_product_scratch(rows, in_features, 1) : 0;
+index_t grad_input_scratch(index_t rows, index_t in_features, index_t out_features, Precision precision) {
+  if (!takes_unit<T>(out_features)) return 0;
+  return bf16_product_scratch(rows, in_features, out_features, 0, precision);
 }
 
 template <class T>
@@ -106,9 +108,13 @@ void grad_input(MatrixView<const T> grad_output, MatrixView<const T> weight, Mas
 }
 
 template <class T>
-index_t grad_weight_scratch(index_t rows, index_t in_features, index_t out_features, Precision) {
+index_t grad_weight_scratch(index_t rows, index_t in_features, index_t out_features,
+                            Precision precision) {
   const index_t chunks = chunk_count(rows, in_features, out_features);
-  if (takes_unit<T>(rows)) return bf16_product_scratch(out_features, in_features, chunks);
+  if (takes_unit<T>(rows)) {
+    const index_t chunk = chunk_rows(in_features, out_features);
+    return bf16_product_scratch(out_features, in_features, rows, chunk, precision);
+  }
   return chunks > 1 ? chunks * in_features * out_features * static_cast<index_t>(sizeof(T)) : 0;
 }
 

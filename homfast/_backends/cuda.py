@@ -6,6 +6,7 @@ stream of their library and return before they are done. Scratch is the library'
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -27,6 +28,18 @@ except ImportError as error:
     )
 else:
     _missing = ""
+
+
+def wgmma_asked_for():
+    """Whether the environment asks for products on Hopper's wgmma, which have run on no device."""
+    wish = os.environ.get("HOMFAST_CUDA_WGMMA") or "0"
+    if wish not in ("0", "1"):
+        raise ValueError(f"HOMFAST_CUDA_WGMMA: got {wish!r}, wanted 0 or 1")
+    return wish == "1"
+
+
+if wgmma_asked_for() and _cuda is not None:
+    _cuda.use_wgmma(True)
 
 
 def is_available():
@@ -103,6 +116,19 @@ def linear_masked(x, weight, mask, negative_slope, out, precision="highest"):
     _cuda.linear_masked(x, matrix, mask, negative_slope, out, precision, scratch, _stream(out))
 
 
+def linear_bfloat16(x, weight, relu, negative_slope, out, mask):
+    """linear or linear_relu of bfloat16 bits (uint16), without float32 copies; `mask` may be None.
+
+    `out` is bfloat16 bits, or float32. False, and nothing done, for layers that do not take wgmma.
+    """
+    if not _cuda.takes_wgmma(*weight.shape):
+        return False
+    scratch = _scratch(_cuda.linear_bfloat16_scratch(x, weight), out)
+    stream = _stream(out)
+    _cuda.linear_bfloat16(x, weight, relu, negative_slope, out, mask, scratch, stream)
+    return True
+
+
 def grad_input(grad_output, weight, mask, negative_slope, out, precision="highest"):
     matrix, precision = _layer(weight, precision)
     out_features, in_features = matrix.shape
@@ -118,6 +144,16 @@ def grad_weight(grad_output, x, mask, negative_slope, out, precision="highest"):
     rows = x.shape[0]
     scratch = _layer_scratch("grad_weight", rows, in_features, out_features, out, precision)
     _cuda.grad_weight(grad_output, x, mask, negative_slope, out, precision, scratch, _stream(out))
+
+
+def network_forward(x, layers, negative_slope, masks, hidden, out):
+    """The network in one kernel, with the bits of one call a layer; False where it does not fit."""
+    weights, precisions = zip(*(_layer(layer, "highest") for layer in layers), strict=True)
+    if len(set(precisions)) > 1:
+        return False
+    return _cuda.network_forward(
+        x, weights, negative_slope, masks, hidden, out, precisions[0], _stream(out)
+    )
 
 
 def adam_update(weight, grad, first_moment, second_moment, coefficients):

@@ -1,4 +1,7 @@
-"""A whole network on a device: one launch a layer, one stream, memory from the arrays' library."""
+"""A whole network on a device, on one stream, with memory from the arrays' library.
+
+Forward is one launch for all layers where their weights fit in shared memory, else one a layer.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,10 @@ class DeviceNetwork(LayerwiseNetwork):
 
     def rows(self, like, features):
         return _rows(like, features)
+
+    def forward(self, x, masks, hidden, out):
+        if not self.ops.network_forward(x, self.layers, self.slope, masks, hidden, out):
+            super().forward(x, masks, hidden, out)
 
 
 def _rows(like, features):

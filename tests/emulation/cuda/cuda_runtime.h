@@ -33,13 +33,16 @@ extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulation {
 
-enum class Collective : int { shuffle_down, shuffle_xor, shuffle_from, product, sync };
+enum class Collective : int { shuffle_down, shuffle_xor, shuffle_from, ballot, product, sync };
 constexpr int kSlotBytes = 64;
 
 // All 32 lanes of the warp hand in `size` bytes and go on when the last has: what the lanes handed in.
 const unsigned char (*exchange(Collective kind, const void* value, std::size_t size))[kSlotBytes];
 void barrier();
 int lane();
+// Others go first; an error where all have only done so for long.
+void pause();
+[[noreturn]] void fail(const char* what);
 
 // Runs body for each thread of each block.
 void run_grid(dim3 grid, dim3 block, std::size_t shared, const std::function<void()>& body);
@@ -72,6 +75,13 @@ T __shfl_sync(unsigned, T value, int from) {
   return emulated_lane<T>(slots, from & 31);
 }
 
+inline unsigned __ballot_sync(unsigned, bool value) {
+  const auto slots = emulation::exchange(emulation::Collective::ballot, &value, sizeof value);
+  unsigned bits = 0;
+  for (int lane = 0; lane < 32; ++lane) bits |= static_cast<unsigned>(slots[lane][0]) << lane;
+  return bits;
+}
+
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
 inline float __fsqrt_rn(float x) { return std::sqrt(x); }
@@ -98,7 +108,14 @@ enum cudaError_t : int {
   cudaErrorInvalidDevice = 101,
 };
 enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
-enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrMultiProcessorCount = 16 };
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+};
+enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess, cudaDriverEntryPointSymbolNotFound };
+constexpr unsigned long long cudaEnableDefault = 0;
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 constexpr unsigned cudaEventDisableTiming = 2;
 struct cudaPointerAttributes {
@@ -129,6 +146,9 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** entry, unsigned version,
+                                             unsigned long long flags,
+                                             cudaDriverEntryPointQueryResult* status);
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
 
 namespace emulation {

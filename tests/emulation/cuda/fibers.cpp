@@ -45,14 +45,9 @@ struct Warp {
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Warp> warps;
 std::jmp_buf scheduler;
-int current, alive, waiting;
+int current, alive, waiting, pauses;
 unsigned order_seed = 0;
 const std::function<void()>* body;
-
-[[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "cuda emulation: block %u, thread %d: %s\n", blockIdx.x, current, what);
-  std::abort();
-}
 
 void switch_to_scheduler() {
   if (_setjmp(fibers[static_cast<std::size_t>(current)]->resume) == 0) _longjmp(scheduler, 1);
@@ -76,6 +71,8 @@ void resume(int index) {
   setcontext(&fiber.context);
 }
 
+constexpr int kIdleRounds = 1000;
+
 void run_block(int threads) {
   for (int t = 0; t < threads; ++t) {
     Fiber& fiber = *fibers[static_cast<std::size_t>(t)];
@@ -91,6 +88,7 @@ void run_block(int threads) {
   warps.assign(static_cast<std::size_t>((threads + 31) / 32), Warp{});
   alive = threads;
   waiting = 0;
+  int idle = 0;
   std::vector<int> order(static_cast<std::size_t>(threads));
   for (int t = 0; t < threads; ++t) order[static_cast<std::size_t>(t)] = t;
   std::minstd_rand generator(order_seed + 1);
@@ -101,19 +99,31 @@ void run_block(int threads) {
     } else if (order_seed > 1) {
       for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[generator() % i]);
     }
-    bool moved = false;
+    int resumed = 0;
+    pauses = 0;
     for (const int t : order) {
       if (fibers[static_cast<std::size_t>(t)]->state != State::ready) continue;
       resume(t);
-      moved = true;
+      ++resumed;
     }
-    if (!moved) fail("threads wait for others that never come");
+    idle = resumed == pauses ? idle + 1 : 0;
+    if (resumed == 0 || idle > kIdleRounds) fail("threads wait for others that never come");
   }
 }
 
 }  // namespace
 
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "cuda emulation: block %u, thread %d: %s\n", blockIdx.x, current, what);
+  std::abort();
+}
+
 int lane() { return current % 32; }
+
+void pause() {
+  ++pauses;
+  switch_to_scheduler();
+}
 
 void barrier() {
   Fiber& self = *fibers[static_cast<std::size_t>(current)];

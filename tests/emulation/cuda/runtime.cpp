@@ -18,6 +18,7 @@ struct Block {
 
 std::map<const unsigned char*, Block> blocks;  // by first byte
 int current_device = 0, devices = 2, driver = 13000, launches = 0, waits = 0;
+int capability = 80, shared_bytes = 227 << 10;
 cudaError_t pending = cudaSuccess, refuse_launches = cudaSuccess;
 
 cudaError_t result(cudaError_t code) {
@@ -51,7 +52,12 @@ const char* cudaGetErrorName(cudaError_t code) {
 }
 const char* cudaGetErrorString(cudaError_t) { return "as a test asked"; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrComputeCapabilityMajor ? 8 : 4;
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount: *value = 4; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = capability / 10; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = capability % 10; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = shared_bytes; break;
+  }
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
@@ -122,6 +128,10 @@ int emulated_free(void* data) {
 void emulated_machine(int device_count, int driver_version) {
   devices = device_count;
   driver = driver_version;
+}
+void emulated_kind(int compute_capability, int shared_memory) {
+  capability = compute_capability;
+  shared_bytes = shared_memory;
 }
 void emulated_refuse(int code) { refuse_launches = static_cast<cudaError_t>(code); }
 void emulated_device(int device) { current_device = device; }
