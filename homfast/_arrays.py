@@ -7,7 +7,7 @@ what came, what was wanted and what to do, and so that backends see plain 2-D Nu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -246,11 +246,6 @@ def mask_rows(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
             f"mask: got shape {mask.shape}, wanted {wanted}, one bit for each of {shape}"
         )
     return as_rows(mask)
-
-
-def empty_masks(rows: int, widths: Iterable[int]) -> list[np.ndarray]:
-    """Room for the bit masks of layers of these widths."""
-    return [np.empty((rows, (width + 7) // 8), np.uint8) for width in widths]
 
 
 def prepare_out(
