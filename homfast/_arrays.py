@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from homfast._backends.device_library import is_on_device
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # bfloat16 within the package, whoever the array is from: NumPy has no such number of its own.
 BFLOAT16 = np.dtype([("bfloat16", "=u2")])
@@ -88,6 +90,11 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
             ) from error
     if hasattr(value, "__array_interface__"):
         return np.asarray(value)
+    if is_on_device(value):
+        raise TypeError(
+            f"{name}: got a {_type_name(value)} on a GPU, wanted an array in CPU memory; move it "
+            "there yourself, homfast never does"
+        )
     raise TypeError(
         f"{name}: got {_type_name(value)}, wanted an array of float32 or float64; "
         f"convert with np.asarray({name}, dtype=np.float32)"

@@ -334,4 +334,5 @@ def halves(array: Any) -> Any:
 
 def current(array: Any) -> contextlib.AbstractContextManager[Any]:
     """In its context the library allocates on the device of `array`."""
-    return library_of(array.array if isinstance(array, Described) else array).current(array)
+    array = array.array if isinstance(array, Described) else array
+    return library_of(array).current(array)

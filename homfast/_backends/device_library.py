@@ -45,7 +45,7 @@ class _Torch:
         signed = host.view(f"i{host.itemsize}") if host.dtype.kind == "u" else host
         if is_half(host.dtype):
             signed = host.view(np.int16)
-        moved = torch.from_numpy(np.ascontiguousarray(signed)).to(like.device)
+        moved = torch.from_numpy(np.require(signed, requirements="CW")).to(like.device)
         return moved.view(torch.bfloat16) if is_half(host.dtype) else moved
 
     @staticmethod
@@ -107,10 +107,11 @@ class _CuPy:
 
     @staticmethod
     def upload(host, like):
+        cupy = sys.modules["cupy"]
         with like.device:
-            if is_half(host.dtype):
-                return sys.modules["cupy"].asarray(host.view(np.uint16)).view(_half())
-            return sys.modules["cupy"].asarray(host)
+            moved = cupy.asarray(host.view(np.uint16) if is_half(host.dtype) else host)
+            cupy.cuda.get_current_stream().synchronize()  # other streams may read it, too
+        return moved.view(_half()) if is_half(host.dtype) else moved
 
     @staticmethod
     def download(array):

@@ -17,6 +17,7 @@ struct Block {
 };
 
 std::map<const unsigned char*, Block> blocks;  // by first byte
+bool adopted = false;  // memory of the host counts as the first device's
 int current_device = 0, devices = 2, driver = 13000, launches = 0, waits = 0;
 cudaError_t pending = cudaSuccess, refuse_launches = cudaSuccess;
 
@@ -61,7 +62,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* data) {
   const auto* const at = static_cast<const unsigned char*>(data);
   auto found = blocks.upper_bound(at);
-  *attributes = {cudaMemoryTypeUnregistered, -1};
+  *attributes = adopted ? cudaPointerAttributes{cudaMemoryTypeDevice, 0}
+                        : cudaPointerAttributes{cudaMemoryTypeUnregistered, -1};
   if (found == blocks.begin()) return cudaSuccess;
   --found;
   if (at < found->first + found->second.bytes) *attributes = {cudaMemoryTypeDevice, found->second.device};
@@ -123,6 +125,7 @@ void emulated_machine(int device_count, int driver_version) {
   devices = device_count;
   driver = driver_version;
 }
+void emulated_adopt(int all) { adopted = all != 0; }
 void emulated_refuse(int code) { refuse_launches = static_cast<cudaError_t>(code); }
 void emulated_device(int device) { current_device = device; }
 int emulated_current_device() { return current_device; }
