@@ -87,6 +87,7 @@ class Emulation:
         self.library = ctypes.CDLL(str(path))
         self.library.emulated_allocate.restype = ctypes.c_void_p
         self.library.emulated_allocate.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+        self.library.emulated_last_stream.restype = ctypes.c_size_t
         self.library.emulated_free.argtypes = [ctypes.c_void_p]
         self.damaged: list[str] = []
 

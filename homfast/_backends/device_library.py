@@ -8,6 +8,7 @@ NumPy's; bfloat16, which NumPy lacks, is a structured one of two bytes with that
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 from typing import Any
@@ -18,6 +19,29 @@ import numpy as np
 def is_half(dtype: np.dtype) -> bool:
     """Whether `dtype` is the package's mark for bfloat16."""
     return dtype.names == ("bfloat16",)
+
+
+def _allocating(method):
+    """Give what the library lacks memory for its shape, its device and a fix, as a MemoryError."""
+
+    @functools.wraps(method)
+    def named(first, *rest):
+        try:
+            return method(first, *rest)
+        except Exception as error:
+            # torch's is a RuntimeError, CuPy's a MemoryError
+            if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+                raise
+            shape, like = getattr(first, "shape", first), rest[-1] if rest else first
+            dtype = np.dtype(rest[0]) if len(rest) > 1 else first.dtype
+            itemsize = dtype.itemsize  # torch's dtypes have it too
+            raise MemoryError(
+                f"an array of shape {tuple(shape)} needs {math.prod(shape) * itemsize / 2**30:.4g} "
+                f"GiB on GPU {library_of(like).device(like)}, which its library cannot give "
+                f"({error}); call with fewer rows at a time, or free what is not needed"
+            ) from error
+
+    return named
 
 
 class _Torch:
@@ -31,15 +55,14 @@ class _Torch:
         return torch.cuda.current_stream(array.device).cuda_stream
 
     @staticmethod
+    @_allocating
     def empty(shape, dtype, like):
         torch, dtype = sys.modules["torch"], np.dtype(dtype)
         kind = torch.bfloat16 if is_half(dtype) else getattr(torch, dtype.name)
-        try:
-            return torch.empty(tuple(shape), dtype=kind, device=like.device)
-        except torch.OutOfMemoryError as error:
-            raise _out_of_memory(shape, dtype, like, error) from error
+        return torch.empty(tuple(shape), dtype=kind, device=like.device)
 
     @staticmethod
+    @_allocating
     def upload(host, like):
         torch = sys.modules["torch"]
         signed = host.view(f"i{host.itemsize}") if host.dtype.kind == "u" else host
@@ -58,10 +81,12 @@ class _Torch:
         return array.view(torch.int16) if array.dtype == torch.bfloat16 else array
 
     @staticmethod
+    @_allocating
     def contiguous(array):
         return array.contiguous()
 
     @staticmethod
+    @_allocating
     def copy(array):
         return array.clone(memory_format=sys.modules["torch"].contiguous_format)
 
@@ -97,15 +122,14 @@ class _CuPy:
             return sys.modules["cupy"].cuda.get_current_stream().ptr
 
     @staticmethod
+    @_allocating
     def empty(shape, dtype, like):
         cupy, dtype = sys.modules["cupy"], np.dtype(dtype)
-        try:
-            with like.device:
-                return cupy.empty(shape, _half() if is_half(dtype) else dtype)
-        except MemoryError as error:
-            raise _out_of_memory(shape, dtype, like, error) from error
+        with like.device:
+            return cupy.empty(shape, _half() if is_half(dtype) else dtype)
 
     @staticmethod
+    @_allocating
     def upload(host, like):
         cupy = sys.modules["cupy"]
         with like.device:
@@ -122,11 +146,13 @@ class _CuPy:
         return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
 
     @staticmethod
+    @_allocating
     def contiguous(array):
         with array.device:
             return sys.modules["cupy"].ascontiguousarray(array)
 
     @staticmethod
+    @_allocating
     def copy(array):
         with array.device:
             return array.copy(order="C")
@@ -173,14 +199,13 @@ class _Standard:
         return like.__array_namespace__()
 
     @staticmethod
+    @_allocating
     def empty(shape, dtype, like):
         namespace, dtype = _Standard._namespace(like), np.dtype(dtype)
-        try:
-            return namespace.empty(tuple(shape), dtype=dtype, device=like.device)
-        except MemoryError as error:
-            raise _out_of_memory(shape, dtype, like, error) from error
+        return namespace.empty(tuple(shape), dtype=dtype, device=like.device)
 
     @staticmethod
+    @_allocating
     def upload(host, like):
         return _Standard._namespace(like).asarray(host, device=like.device)
 
@@ -193,10 +218,12 @@ class _Standard:
         return array
 
     @staticmethod
+    @_allocating
     def contiguous(array):
         return _Standard.copy(array)
 
     @staticmethod
+    @_allocating
     def copy(array):
         return _Standard._namespace(array).asarray(array, device=array.device, copy=True)
 
@@ -230,15 +257,6 @@ def _half():
 
 
 _KNOWN = {"torch": _Torch, "cupy": _CuPy}
-
-
-def _out_of_memory(shape, dtype, like, error):
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    return MemoryError(
-        f"an array of shape {tuple(shape)} needs {size / 2**30:.4g} GiB on GPU "
-        f"{library_of(like).device(like)}, which its library cannot give ({error}); call with "
-        "fewer rows at a time, or free what is not needed"
-    )
 
 
 def _root(array: Any) -> str:

@@ -17,6 +17,7 @@ struct Block {
 };
 
 std::map<const unsigned char*, Block> blocks;  // by first byte
+cudaStream_t last_stream = nullptr;
 bool adopted = false;  // memory of the host counts as the first device's
 int current_device = 0, devices = 2, driver = 13000, launches = 0, waits = 0;
 cudaError_t pending = cudaSuccess, refuse_launches = cudaSuccess;
@@ -85,6 +86,7 @@ cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
 
 cudaError_t emulation::admit(const void*, const cudaLaunchConfig_t& config) {
   ++launches;
+  last_stream = config.stream;
   if (refuse_launches != cudaSuccess) return result(refuse_launches);
   const bool fits = config.blockDim.x <= 1024 && config.dynamicSmemBytes <= (227u << 10);
   return fits ? cudaSuccess : result(cudaErrorInvalidValue);
@@ -129,6 +131,7 @@ void emulated_adopt(int all) { adopted = all != 0; }
 void emulated_refuse(int code) { refuse_launches = static_cast<cudaError_t>(code); }
 void emulated_device(int device) { current_device = device; }
 int emulated_current_device() { return current_device; }
+std::uintptr_t emulated_last_stream() { return reinterpret_cast<std::uintptr_t>(last_stream); }
 int emulated_launches() { return std::exchange(launches, 0); }
 int emulated_waits() { return std::exchange(waits, 0); }
 }
