@@ -142,10 +142,9 @@ def _jacobian_on_device(net: Any, x: Any) -> Any:
     count = math.prod(batch)
     dtype = np.dtype(np.float32) if net._half else net._dtype
     result = place.empty((count, out_features, in_features), dtype, output)
+    identity = place.upload(np.eye(out_features, dtype=dtype), output.array)
     for unit in range(out_features if count and in_features else 0):
-        row = np.zeros((1, out_features), dtype)
-        row[0, unit] = 1
-        grads = place.contiguous(place.broadcast_rows([place.upload(row, output.array)], count)[0])
+        grads = place.broadcast_rows([identity[unit : unit + 1]], count)[0]
         net._chain.adjoint(grads, linearized._masks, result[:, unit])
     rows = place.reshaped(result, (count * out_features, in_features))
     return place.reshaped(net._leave(rows), (*batch, out_features, in_features))
