@@ -20,6 +20,8 @@ BFLOAT16 = np.dtype([("bfloat16", "=u2")])
 LAYER_DTYPES = (*FLOATS, BFLOAT16)
 COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
 PRECISIONS = (None, "highest", "high", "medium")
+# Of arrays on a GPU that only DLPack can tell about.
+_OTHERS = ", or pass torch.from_dlpack or cupy.from_dlpack of it, which copy nothing"
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -66,6 +68,7 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
             raise TypeError(
                 f"{name}: got a {_type_name(value)} on a device (DLPack device type {kind}), "
                 "wanted an array in CPU memory; move it there yourself, homfast never does"
+                f"{_OTHERS if kind in (2, 13) and not is_on_device(value) else ''}"
             )
         if hasattr(value, "is_neg") and value.is_neg():
             raise TypeError(

@@ -83,6 +83,17 @@ def test_a_library_without_a_namespace(machine, pair):
         homfast.ReLUNetwork([np.ones((2, 4), np.float32)])(bare)
 
 
+def test_arrays_that_only_dlpack_tells_about(pair):
+    dlpack = {
+        name: lambda *given, **options: (2, 0) for name in ("__dlpack__", "__dlpack_device__")
+    }
+    other = type("Tensor", (), dlpack)()
+    with pytest.raises(TypeError, match=r"^x: got a .*Tensor on a device .*cupy\.from_dlpack"):
+        homfast.linear(other, other)
+    with pytest.raises(TypeError, match=r"^weight: got a .*Tensor on GPU 0 beside arrays on a GPU"):
+        homfast.linear(pair[0], other)
+
+
 # Streams -----------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib", reason="needs homfast[demo]")
 
 from PIL import Image
 
-from homfast.recovery import data, devices, networks, training
+from homfast.recovery import data, devices, estimators, networks, training
 
 pytest_plugins = ("cuda_device", "device_libraries")
 
@@ -29,12 +29,14 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(training, "BATCH", 8)
     widths = {"one_hidden": (16,), "two_hidden": (8, 8)}
     monkeypatch.setattr(networks, "hidden_widths", lambda details: widths)
+    monkeypatch.setattr(estimators, "_PATCHES", 4000)
+    monkeypatch.setattr(estimators.SparseEstimator, "_TUNING_PIXELS", 800)
     monkeypatch.chdir(tmp_path)
     return ["recover", str(path), "--block", "4", "--seconds", "0.5", "--json", "r.json"]
 
 
-@pytest.mark.parametrize("operator", ["gaussian", "hadamard", "sparse"])
-def test_recover_on_a_device(device, tiny, monkeypatch, capsys, tmp_path, operator):
+def test_recover_on_a_device(device, tiny, monkeypatch, capsys, tmp_path):
+    operator = {"standard": "gaussian", "torch": "hadamard", "cupy": "sparse"}[device.name]
     monkeypatch.setattr(devices, "_an_array_of_cuda", lambda: device.array(np.zeros(0, np.float32)))
     words = [*tiny, "--device", "cuda", "--operator", operator]
     assert main(words) == 0
