@@ -72,10 +72,11 @@ def test_layouts_of_rows(device, rng):
 
 
 def test_out(device, rng):
-    x, there = device.integers(rng, (2, 3, 6))
-    weight, weight_there = device.integers(rng, (6, 6))
+    """Also where it overlaps an input of several tiles, of which one would read what one wrote."""
+    x, there = device.integers(rng, (2, 3, 140))
+    weight, weight_there = device.integers(rng, (140, 140))
     wanted = homfast.linear(x, weight)
-    out = device.array(np.full((2, 3, 6), np.nan, np.float32))
+    out = device.array(np.full((2, 3, 140), np.nan, np.float32))
     assert homfast.linear(there, weight_there, out=out) is out
     same(device, out, wanted, "out")
     assert homfast.linear(there, weight_there, out=there) is there
@@ -83,6 +84,25 @@ def test_out(device, rng):
     square = device.array(weight)
     assert homfast.linear(square, weight_there, out=square) is square
     same(device, square, homfast.linear(weight, weight), "out that is x, two axes")
+
+
+def test_out_of_other_layouts(device, rng):
+    """Rows apart are written in place, other columns through a buffer; what lies between stays."""
+    x, there = device.integers(rng, (4, 6))
+    weight, weight_there = device.integers(rng, (5, 6))
+    wanted = homfast.linear(x, weight)
+    for cut in ((slice(None), slice(0, 5)), (slice(None), slice(1, 11, 2))):
+        whole = device.array(np.full((4, 12), 7, np.float32))
+        expected = np.full((4, 12), 7, np.float32)
+        expected[cut] = wanted
+        homfast.linear(there, weight_there, out=whole[cut])
+        same(device, whole, expected, str(cut))
+    deep = device.array(np.full((2, 2, 10), 7, np.float32))
+    expected = np.full((2, 2, 10), 7, np.float32)
+    expected[:, :, :5] = wanted.reshape(2, 2, 5)
+    found = device.array(x.reshape(2, 2, 6))
+    homfast.linear(found, weight_there, out=deep[:, :, :5])
+    same(device, deep, expected, "three axes")
 
 
 def test_bfloat16(device, rng):
