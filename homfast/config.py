@@ -112,6 +112,9 @@ def config() -> dict[str, Any]:
         "cpu": cpu_model(),
         "backends": _backends.backends(),
         "backend": _backends.automatic().name,
+        "backend_of_gpu_arrays": next(
+            (name for name in _backends.GPU_NAMES if _backends.load(name).is_available()), "none"
+        ),
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith("HOMFAST_")},
     }
     if native._native is not None:

@@ -12,6 +12,8 @@ import numpy as np
 
 from homfast import _arrays, _backends, _bfloat16, _places
 
+_BYTE, _SINGLE = np.dtype(np.uint8), np.dtype(np.float32)
+
 
 def linear(x, weight, *, out=None, precision=None, backend=None):
     """Product of each row of ``x`` with a weight matrix: ``x @ weight.T``.
@@ -20,7 +22,8 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
     ----------
     x : array, shape (..., in_features), float32, float64 or bfloat16
         Rows are samples. Strided rows are read in place; other layouts are copied once. bfloat16,
-        that of ml_dtypes or torch, is summed in float32 and rounded once.
+        that of ml_dtypes or torch, is summed in float32 and rounded once. It is on the CPU or on a
+        CUDA device; `weight` is to be there too, and so is the result.
     weight : array, shape (out_features, in_features), dtype of `x`
     out : array, shape (..., out_features), optional
         Where to write. It may overlap an input.
@@ -37,9 +40,13 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
     Raises
     ------
     TypeError
-        Mixed or unsupported dtypes, an array on another device, a list, a masked array.
+        Mixed or unsupported dtypes, arrays in two places, a list, a masked array.
     ValueError
         Shapes that do not match, an unknown `precision` or `backend`.
+    RuntimeError
+        A `backend` that is not available; the message says why not and what to do.
+    MemoryError
+        The device has no room for the result.
 
     Notes
     -----
@@ -104,7 +111,7 @@ def linear_relu(
     mask = mask_target = None
     if return_mask:
         bytes_of_row = (call.shape[-1] + 7) // 8
-        mask = call.place.empty((*call.shape[:-1], bytes_of_row), np.dtype(np.uint8), call.rows)
+        mask = call.place.empty((*call.shape[:-1], bytes_of_row), _BYTE, call.rows)
         mask_target = call.place.reshaped(mask, (call.target.shape[0], bytes_of_row))
     call.backend.linear_relu(
         call.rows, call.weight, slope, call.target, mask_target, call.precision
@@ -149,7 +156,8 @@ def linear_relu_backward(
         if result is not None:
             return result
     _arrays.check_precision(precision)
-    place = _places.place_of(grad_output, x, weight)
+    plain = type(grad_output) is type(x) is type(weight) is np.ndarray
+    place = _places.host if plain else _places.place_of(grad_output, x, weight)
     grad = place.checked_array(grad_output, "grad_output", _arrays.LAYER_DTYPES)
     if grad.ndim == 0:
         raise ValueError("grad_output: got a scalar, wanted shape (..., out_features)")
@@ -185,7 +193,7 @@ def linear_relu_backward(
     if half:
         _bfloat16.check_precision(precision)
         grad_rows = _bfloat16.widen(chosen, grad_rows, place)
-    dtype = np.dtype(np.float32) if half else grad.dtype
+    dtype = _SINGLE if half else grad.dtype
     level = "medium" if half else precision or "highest"
 
     def finished(result: Any, shape: tuple[int, ...]) -> Any:
@@ -221,10 +229,12 @@ class _Forward:
         if precision is not None:
             _arrays.check_precision(precision)
         self.precision = precision or "highest"
-        self.place = place = _places.place_of(x, weight)
+        plain = type(x) is np.ndarray and type(weight) is np.ndarray
+        self.place = place = _places.host if plain else _places.place_of(x, weight)
         inputs = place.checked_array(x, "x", _arrays.LAYER_DTYPES)
         matrix = place.checked_array(weight, "weight", _arrays.LAYER_DTYPES)
-        place.check_same_place(inputs, "x", matrix, "weight")
+        if not plain:
+            place.check_same_place(inputs, "x", matrix, "weight")
         _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
         _arrays.check_same_dtype(inputs, "x", matrix, "weight")
         if inputs.ndim == 0 or inputs.shape[-1] != matrix.shape[1]:
@@ -250,7 +260,7 @@ class _Forward:
             self.rows = _bfloat16.widen(self.backend, self.rows, place)
             self.weight = _bfloat16.widen(self.backend, self.weight, place)
             self.rounded = self.target
-            self.target = place.empty(self.target.shape, np.dtype(np.float32), self.rows)
+            self.target = place.empty(self.target.shape, _SINGLE, self.rows)
 
     def result(self) -> Any:
         if self.rounded is not None:

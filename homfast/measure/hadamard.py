@@ -51,7 +51,7 @@ def walsh_hadamard(x: Any, *, out: Any = None) -> Any:
     >>> walsh_hadamard(np.int32([1, 2, 3, 4]))
     array([10, -2, -4,  0], dtype=int32)
     """
-    place = _places.place_of(x)
+    place = _places.host if type(x) is np.ndarray else _places.place_of(x)
     array = place.checked_array(x, "x", _TRANSFORM_DTYPES)
     n = array.shape[-1] if array.ndim else 0
     if not 1 <= n <= _LARGEST or n & (n - 1):

@@ -57,9 +57,11 @@ class Cuda(Cpu):
         self._place = _places.place_of(like)
 
     def upload(self, array: np.ndarray) -> Any:
+        """A copy of a host array there."""
         return self._place.upload(np.ascontiguousarray(array), self._like)
 
     def download(self, array: Any) -> np.ndarray:
+        """A copy of an array from there on the host."""
         return self._place.to_host(array)
 
     def network(self, net: homfast.ReLUNetwork) -> homfast.ReLUNetwork:
