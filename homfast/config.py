@@ -113,7 +113,8 @@ def config() -> dict[str, Any]:
         "backends": _backends.backends(),
         "backend": _backends.automatic().name,
         "backend_of_gpu_arrays": next(
-            (name for name in _backends.GPU_NAMES if _backends.load(name).is_available()), "none"
+            (name for name in _backends.GPU_NAMES if not _backends.load(name).why_unavailable()),
+            "none",
         ),
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith("HOMFAST_")},
     }
