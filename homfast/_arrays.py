@@ -7,10 +7,12 @@ what came, what was wanted and what to do, and so that backends see plain 2-D Nu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from homfast._backends.device_library import is_on_device
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # bfloat16 within the package, whoever the array is from: NumPy has no such number of its own.
@@ -18,6 +20,8 @@ BFLOAT16 = np.dtype([("bfloat16", "=u2")])
 LAYER_DTYPES = (*FLOATS, BFLOAT16)
 COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
 PRECISIONS = (None, "highest", "high", "medium")
+# Of arrays on a GPU that only DLPack can tell about.
+_OTHERS = ", or pass torch.from_dlpack or cupy.from_dlpack of it, which copy nothing"
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -72,6 +76,7 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
             raise TypeError(
                 f"{name}: got a {_type_name(value)} on a device (DLPack device type {kind}), "
                 "wanted an array in CPU memory; move it there yourself, homfast never does"
+                f"{_OTHERS if kind in (2, 13) and not is_on_device(value) else ''}"
             )
         if hasattr(value, "is_neg") and value.is_neg():
             raise TypeError(
@@ -98,6 +103,11 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
             ) from error
     if hasattr(value, "__array_interface__"):
         return np.asarray(value)
+    if is_on_device(value):
+        raise TypeError(
+            f"{name}: got a {_type_name(value)} on a GPU, wanted an array in CPU memory; move it "
+            "there yourself, homfast never does"
+        )
     raise TypeError(
         f"{name}: got {_type_name(value)}, wanted an array of float32 or float64; "
         f"convert with np.asarray({name}, dtype=np.float32)"
@@ -256,11 +266,6 @@ def mask_rows(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
             f"mask: got shape {mask.shape}, wanted {wanted}, one bit for each of {shape}"
         )
     return as_rows(mask)
-
-
-def empty_masks(rows: int, widths: Iterable[int]) -> list[np.ndarray]:
-    """Room for the bit masks of layers of these widths."""
-    return [np.empty((rows, (width + 7) // 8), np.uint8) for width in widths]
 
 
 def prepare_out(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _arrays
+from homfast._places import host
 
 
 def check_precision(precision: str | None) -> None:
@@ -23,18 +24,19 @@ def check_precision(precision: str | None) -> None:
         )
 
 
-def widen(backend: Any, rows: np.ndarray) -> np.ndarray:
-    """A matrix of BFLOAT16 in a new one of float32."""
-    out = np.empty(rows.shape, np.float32)
-    backend.widen_bfloat16(rows.view(np.uint16), out)
+def widen(backend: Any, rows: Any, place: Any = host, out: Any = None) -> Any:
+    """A matrix of BFLOAT16 in `out`, or a new one, of float32."""
+    if out is None:
+        out = place.empty(rows.shape, np.dtype(np.float32), rows)
+    backend.widen_bfloat16(place.halves(rows), out)
     return out
 
 
-def narrow(backend: Any, values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def narrow(backend: Any, values: Any, out: Any = None, place: Any = host) -> Any:
     """A matrix of float32 rounded to one of BFLOAT16, in `out` or a new one."""
     if out is None:
-        out = np.empty(values.shape, _arrays.BFLOAT16)
-    backend.round_to_bfloat16(values, out.view(np.uint16))
+        out = place.empty(values.shape, _arrays.BFLOAT16, values)
+    backend.round_to_bfloat16(values, place.halves(out))
     return out
 
 

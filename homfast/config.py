@@ -105,6 +105,10 @@ def config() -> dict[str, Any]:
         "processors": _installation.processors(),
         "backends": _backends.backends(),
         "backend": _backends.automatic().name,
+        "backend_of_gpu_arrays": next(
+            (name for name in _backends.GPU_NAMES if not _backends.load(name).why_unavailable()),
+            "none",
+        ),
         "environment": _installation.environment(),
         "extras": _installation.extras(),
     }

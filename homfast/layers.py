@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends, _bfloat16
+from homfast import _arrays, _backends, _bfloat16, _places
+
+_BYTE, _SINGLE = np.dtype(np.uint8), np.dtype(np.float32)
 
 
 def linear(x, weight, *, out=None, precision=None, backend=None):
@@ -20,7 +22,8 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
     ----------
     x : array, shape (..., in_features), float32, float64 or bfloat16
         Rows are samples. Strided rows are read in place; other layouts are copied once. bfloat16,
-        that of ml_dtypes or torch, is summed in float32 and rounded once.
+        that of ml_dtypes or torch, is summed in float32 and rounded once. It is on the CPU or on a
+        CUDA device; `weight` is to be there too, and so is the result.
     weight : array, shape (out_features, in_features), dtype of `x`
     out : array, shape (..., out_features), optional
         Where to write. It may overlap an input.
@@ -37,9 +40,13 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
     Raises
     ------
     TypeError
-        Mixed or unsupported dtypes, an array on another device, a list, a masked array.
+        Mixed or unsupported dtypes, arrays in two places, a list, a masked array.
     ValueError
         Shapes that do not match, an unknown `precision` or `backend`.
+    RuntimeError
+        A `backend` that is not available; the message says why not and what to do.
+    MemoryError
+        The device has no room for the result.
 
     Notes
     -----
@@ -103,14 +110,15 @@ def linear_relu(
     call = _Forward(x, weight, out, precision, backend)
     mask = mask_target = None
     if return_mask:
-        mask = np.empty((*call.shape[:-1], (call.shape[-1] + 7) // 8), np.uint8)
-        mask_target = mask.reshape(call.target.shape[0], mask.shape[-1])
+        bytes_of_row = (call.shape[-1] + 7) // 8
+        mask = call.place.empty((*call.shape[:-1], bytes_of_row), _BYTE, call.rows)
+        mask_target = call.place.reshaped(mask, (call.target.shape[0], bytes_of_row))
     call.backend.linear_relu(
         call.rows, call.weight, slope, call.target, mask_target, call.precision
     )
     if mask is None:
         return call.result()
-    return call.result(), _arrays.result_like(mask, x)
+    return call.result(), call.place.result_like(mask, x)
 
 
 def linear_relu_backward(
@@ -148,17 +156,20 @@ def linear_relu_backward(
         if result is not None:
             return result
     _arrays.check_precision(precision)
-    grad = _arrays.host_array(grad_output, "grad_output", _arrays.LAYER_DTYPES)
+    plain = type(grad_output) is type(x) is type(weight) is np.ndarray
+    place = _places.host if plain else _places.place_of(grad_output, x, weight)
+    grad = place.checked_array(grad_output, "grad_output", _arrays.LAYER_DTYPES)
     if grad.ndim == 0:
         raise ValueError("grad_output: got a scalar, wanted shape (..., out_features)")
     out_features = grad.shape[-1]
-    chosen = _backends.resolve(backend, grad)
-    mask_bytes = None if mask is None else _arrays.mask_rows(mask, grad.shape)
-    grad_rows = _arrays.as_rows(grad)
+    chosen = place.resolve(backend, grad)
+    mask_bytes = None if mask is None else place.mask_rows(mask, grad)
+    grad_rows = place.as_rows(grad)
 
     grad_input = grad_weight = None
     if weight is not None:
-        matrix = _arrays.host_array(weight, "weight", _arrays.LAYER_DTYPES)
+        matrix = place.checked_array(weight, "weight", _arrays.LAYER_DTYPES)
+        place.check_same_place(grad, "grad_output", matrix, "weight")
         _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
         _arrays.check_same_dtype(grad, "grad_output", matrix, "weight")
         if matrix.shape[0] != out_features:
@@ -167,7 +178,8 @@ def linear_relu_backward(
                 f"grad_output of shape {grad.shape}"
             )
     if x is not None:
-        inputs = _arrays.host_array(x, "x", _arrays.LAYER_DTYPES)
+        inputs = place.checked_array(x, "x", _arrays.LAYER_DTYPES)
+        place.check_same_place(grad, "grad_output", inputs, "x")
         _arrays.check_same_dtype(grad, "grad_output", inputs, "x")
         if inputs.ndim == 0 or inputs.shape[:-1] != grad.shape[:-1]:
             raise ValueError(
@@ -180,27 +192,28 @@ def linear_relu_backward(
     half = grad.dtype == _arrays.BFLOAT16
     if half:
         _bfloat16.check_precision(precision)
-        grad_rows = _bfloat16.widen(chosen, grad_rows)
+        grad_rows = _bfloat16.widen(chosen, grad_rows, place)
+    dtype = _SINGLE if half else grad.dtype
     level = "medium" if half else precision or "highest"
 
-    def finished(result: np.ndarray, shape: tuple[int, ...]) -> Any:
-        values = _bfloat16.narrow(chosen, result) if half else result
-        return _arrays.result_like(values.reshape(shape), grad_output)
+    def finished(result: Any, shape: tuple[int, ...]) -> Any:
+        values = _bfloat16.narrow(chosen, result, place=place) if half else result
+        return place.result_like(place.reshaped(values, shape), grad_output)
 
     if weight is not None:
-        handle = _arrays.as_kernel_matrix(matrix)
+        handle = place.as_kernel_matrix(matrix)
         if half:
-            handle = _bfloat16.widen(chosen, handle)
-        rows = np.empty((grad_rows.shape[0], matrix.shape[1]), grad_rows.dtype)
+            handle = _bfloat16.widen(chosen, handle, place)
+        rows = place.empty((grad_rows.shape[0], matrix.shape[1]), dtype, grad_rows)
         chosen.grad_input(grad_rows, handle, mask_bytes, slope, rows, level)
         grad_input = finished(rows, (*grad.shape[:-1], matrix.shape[1]))
     if x is not None:
-        rows = _arrays.as_rows(inputs)
+        rows = place.as_rows(inputs)
         if half:
-            rows = _bfloat16.widen(chosen, rows)
-        result = np.empty((out_features, inputs.shape[-1]), grad_rows.dtype)
+            rows = _bfloat16.widen(chosen, rows, place)
+        result = place.empty((out_features, inputs.shape[-1]), dtype, grad_rows)
         chosen.grad_weight(grad_rows, rows, mask_bytes, slope, result, level)
-        grad_weight = finished(result, result.shape)
+        grad_weight = finished(result, (out_features, inputs.shape[-1]))
     return grad_input, grad_weight
 
 
@@ -208,15 +221,20 @@ class _Forward:
     """A checked forward call: rows, weight and target as kernels take them."""
 
     __slots__ = (
-        "backend", "finish", "precision", "rounded", "rows", "shape", "source", "target", "weight",
+        "backend", "finish", "place", "precision", "rounded", "rows", "shape", "source", "target",
+        "weight",
     )  # fmt: skip
 
     def __init__(self, x: Any, weight: Any, out: Any, precision: Any, backend: str | None):
         if precision is not None:
             _arrays.check_precision(precision)
         self.precision = precision or "highest"
-        inputs = _arrays.host_array(x, "x", _arrays.LAYER_DTYPES)
-        matrix = _arrays.host_array(weight, "weight", _arrays.LAYER_DTYPES)
+        plain = type(x) is np.ndarray and type(weight) is np.ndarray
+        self.place = place = _places.host if plain else _places.place_of(x, weight)
+        inputs = place.checked_array(x, "x", _arrays.LAYER_DTYPES)
+        matrix = place.checked_array(weight, "weight", _arrays.LAYER_DTYPES)
+        if not plain:
+            place.check_same_place(inputs, "x", matrix, "weight")
         _arrays.check_matrix(matrix, "weight", "(out_features, in_features)")
         _arrays.check_same_dtype(inputs, "x", matrix, "weight")
         if inputs.ndim == 0 or inputs.shape[-1] != matrix.shape[1]:
@@ -228,25 +246,28 @@ class _Forward:
                 f"(out_features, in_features) of shape {matrix.shape}{hint}"
             )
         self.source = x
-        self.backend = _backends.resolve(backend, inputs)
+        self.backend = place.resolve(backend, inputs)
         self.shape = (*inputs.shape[:-1], matrix.shape[0])
-        self.target, self.finish = _arrays.prepare_out(
+        self.target, self.finish = place.prepare_out(
             out, self.shape, inputs.dtype, (inputs, matrix)
         )
-        self.rows = _arrays.as_rows(inputs)
-        self.weight = _arrays.as_kernel_matrix(matrix)
-        self.rounded: np.ndarray | None = None
+        self.rows = place.as_rows(inputs)
+        self.weight = place.as_kernel_matrix(matrix)
+        self.rounded: Any = None
         if inputs.dtype == _arrays.BFLOAT16:
             _bfloat16.check_precision(precision)
             self.precision = "medium"
-            self.rows = _bfloat16.widen(self.backend, self.rows)
-            self.weight = _bfloat16.widen(self.backend, self.weight)
-            self.rounded, self.target = self.target, np.empty(self.target.shape, np.float32)
+            self.rows = _bfloat16.widen(self.backend, self.rows, place)
+            self.weight = _bfloat16.widen(self.backend, self.weight, place)
+            self.rounded = self.target
+            self.target = place.empty(self.target.shape, _SINGLE, self.rows)
 
     def result(self) -> Any:
         if self.rounded is not None:
-            _bfloat16.narrow(self.backend, self.target, self.rounded)
+            _bfloat16.narrow(self.backend, self.target, self.rounded, self.place)
         result = self.finish()
         return (
-            result if type(result) is not np.ndarray else _arrays.result_like(result, self.source)
+            result
+            if type(result) is not np.ndarray
+            else self.place.result_like(result, self.source)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,16 +27,16 @@ class Linearization:
     """
 
     def __init__(self, net: Any, x: Any):
-        inputs = net._check(x, "x", net.widths[0])
+        place, inputs = net._place, net._check(x, "x", net.widths[0])
         self._net = net
         self._version = net._version
         self._batch = inputs.shape[:-1]
-        rows = net._enter(_arrays.as_rows(inputs))
-        self._masks = _arrays.empty_masks(rows.shape[0], net.widths[1:-1])
-        output = np.empty((rows.shape[0], net.widths[-1]), rows.dtype)
+        rows = net._enter(place.as_rows(inputs))
+        self._masks = place.empty_masks(rows.shape[0], net.widths[1:-1], rows)
+        output = net._room(rows, net.widths[-1])
         net._chain.forward(rows, self._masks, [], output)
-        output = net._leave(output).reshape(*self._batch, net.widths[-1])
-        self.output = _arrays.result_like(output, x)
+        output = place.reshaped(net._leave(output), (*self._batch, net.widths[-1]))
+        self.output = place.result_like(output, x)
 
     def __call__(self, v: Any) -> Any:
         """`forward`."""
@@ -70,10 +71,10 @@ class Linearization:
         """
         net = self._net
         rows, masks, batch = self._prepare(v, "v", net.widths[0])
-        out = np.empty((rows.shape[0], net.widths[-1]), rows.dtype)
+        out = net._room(rows, net.widths[-1])
         net._chain.forward_masked(rows, masks, out)
-        out = net._leave(out)
-        return _arrays.result_like(out.reshape(*batch, net.widths[-1]), v)
+        out = net._place.reshaped(net._leave(out), (*batch, net.widths[-1]))
+        return net._place.result_like(out, v)
 
     def adjoint(self, u: Any) -> Any:
         """``J^T u`` for each row.
@@ -87,11 +88,12 @@ class Linearization:
         -------
         array, shape (..., in_features)
         """
-        rows, masks, batch = self._prepare(u, "u", self._net.widths[-1])
-        result = np.empty((rows.shape[0], self._net.widths[0]), rows.dtype)
-        self._net._chain.adjoint(rows, masks, result)
-        result = self._net._leave(result)
-        return _arrays.result_like(result.reshape(*batch, self._net.widths[0]), u)
+        net = self._net
+        rows, masks, batch = self._prepare(u, "u", net.widths[-1])
+        result = net._room(rows, net.widths[0])
+        net._chain.adjoint(rows, masks, result)
+        result = net._place.reshaped(net._leave(result), (*batch, net.widths[0]))
+        return net._place.result_like(result, u)
 
     def _prepare(self, array: Any, name: str, features: int) -> tuple[Any, list[Any], Any]:
         self._net._check_version(self._version, "linearize")
@@ -102,15 +104,17 @@ class Linearization:
                 f"{name}: got shape {checked.shape}, wanted {(*self._batch, features)}, "
                 "the leading axes of x"
             )
-        rows = self._net._enter(_arrays.as_rows(checked))
+        rows = self._net._enter(self._net._place.as_rows(checked))
         masks = self._masks
         if not self._batch:
-            masks = [np.broadcast_to(m, (rows.shape[0], m.shape[1])) for m in masks]
+            masks = self._net._place.broadcast_rows(masks, rows.shape[0])
         return rows, masks, batch
 
 
 def jacobian(net: Any, x: Any) -> Any:
     """Jacobians of `net` at the rows of `x`, by pulling back the rows of the identity."""
+    if net._place.on_device:
+        return _jacobian_on_device(net, x)
     inputs = net._check(x, "x", net.widths[0])
     in_features, out_features = net.widths[0], net.widths[-1]
     rows = _arrays.as_rows(inputs)
@@ -127,3 +131,20 @@ def jacobian(net: Any, x: Any) -> Any:
         net._chain.adjoint(grads, masks, into)
     result = net._leave(result.reshape(rows.shape[0] * out_features, in_features))
     return _arrays.result_like(result.reshape(*inputs.shape[:-1], out_features, in_features), x)
+
+
+def _jacobian_on_device(net: Any, x: Any) -> Any:
+    """Likewise, a row of the identity at a time: the library need not repeat masks or rows."""
+    linearized = Linearization(net, x)
+    place, batch = net._place, linearized._batch
+    in_features, out_features = net.widths[0], net.widths[-1]
+    output = place.checked_array(linearized.output, "output", _arrays.LAYER_DTYPES)
+    count = math.prod(batch)
+    dtype = np.dtype(np.float32) if net._half else net._dtype
+    result = place.empty((count, out_features, in_features), dtype, output)
+    identity = place.upload(np.eye(out_features, dtype=dtype), output.array)
+    for unit in range(out_features if count and in_features else 0):
+        grads = place.broadcast_rows([identity[unit : unit + 1]], count)[0]
+        net._chain.adjoint(grads, linearized._masks, result[:, unit])
+    rows = place.reshaped(result, (count * out_features, in_features))
+    return place.reshaped(net._leave(rows), (*batch, out_features, in_features))

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends, _bfloat16, _memory, storage
+from homfast import _arrays, _backends, _bfloat16, _places, storage
+from homfast.weights import checked_weights, random_weights
 
 
 class ReLUNetwork:
@@ -21,7 +22,7 @@ class ReLUNetwork:
     ----------
     weights : sequence of arrays, each (out_features, in_features)
         One a layer, first layer first, of one dtype, float32, float64 or bfloat16 (of ml_dtypes or
-        torch); they are copied.
+        torch); they are copied. Where they are, on the CPU or a CUDA device, the network computes.
     negative_slope : float
         Slope of the hidden units for pre-activations <= 0; 0 is ReLU.
     precision : {"highest", "high", "medium"}
@@ -35,7 +36,7 @@ class ReLUNetwork:
     ValueError
         No layers, a weight that is not a matrix, widths that do not chain.
     TypeError
-        Mixed or unsupported dtypes.
+        Mixed or unsupported dtypes, weights or input in several places.
 
     Notes
     -----
@@ -62,14 +63,18 @@ class ReLUNetwork:
     ):
         _arrays.check_precision(precision)
         self._negative_slope = _arrays.check_slope(negative_slope)
-        self._weights = [np.array(w, order="C") for w in _checked_weights(weights)]
-        self._widths = (self._weights[0].shape[1], *(w.shape[0] for w in self._weights))
-        self._half = self._weights[0].dtype == _arrays.BFLOAT16
+        self._place, checked = checked_weights(weights)
+        self._weights = [self._place.copied(w) for w in checked]
+        self._widths = (checked[0].shape[1], *(w.shape[0] for w in checked))
+        self._dtype = checked[0].dtype  # of the package; `dtype` is what users see
+        self._half = self._dtype == _arrays.BFLOAT16
+        self._first = self._seen()[0]
+        self._plain = not self._half and not self._place.on_device  # may go the short native way
         if self._half and precision == "high":
             _bfloat16.check_precision(precision)
         self._precision = "medium" if self._half else precision or "highest"
         self._backend_name = backend
-        self._backend = _backends.resolve(backend, self._weights[0])
+        self._backend = self._place.resolve(backend, checked[0])
         self._version = 0
         self._pack()
 
@@ -94,31 +99,21 @@ class ReLUNetwork:
         -----
         He, Zhang, Ren, Sun, arXiv 1502.01852. The last layer is linear and keeps the variance.
         """
-        widths = _checked_widths(widths)
-        if "bfloat16" in str(dtype):  # whoever's it is
-            raise TypeError(
-                "dtype: got bfloat16, wanted float32 or float64; round what is drawn: "
-                "ReLUNetwork.random(widths).to(a bfloat16 array)"
-            )
-        dtype = _arrays.check_float_dtype(dtype)
-        slope = _arrays.check_slope(options.get("negative_slope", 0.0))
-        generator = np.random.default_rng(_arrays.check_seed(seed))
-        weights = []
-        for layer in range(len(widths) - 1):
-            fan_in, fan_out = widths[layer], widths[layer + 1]
-            _memory.check(
-                (fan_out, fan_in), np.dtype(float), f"widths: weight {layer}", "choose fewer"
-            )
-            gain = 1.0 if layer == len(widths) - 2 else 2.0 / (1.0 + slope * slope)
-            scale = np.sqrt(gain / max(fan_in, 1))
-            weights.append((scale * generator.standard_normal((fan_out, fan_in))).astype(dtype))
+        slope = options.get("negative_slope", 0.0)
+        weights = random_weights(widths, seed, dtype, slope)
         return cls(weights, **options)
 
     # What it is ----------------------------------------------------------------------------------
 
     @property
-    def weights(self) -> tuple[np.ndarray, ...]:
-        """Read-only views of the weights, first layer first; what `fit` writes shows in them."""
+    def weights(self) -> tuple[Any, ...]:
+        """Read-only views of the weights, first layer first; what `fit` writes shows in them.
+
+        On a device, whose libraries have no read-only arrays, they are the weights themselves:
+        change them by `set_weights` only.
+        """
+        if self._place.on_device:
+            return tuple(self._weights)
         views = tuple(w.view(self.dtype) for w in self._weights)
         for view in views:
             view.flags.writeable = False
@@ -132,7 +127,7 @@ class ReLUNetwork:
     @property
     def dtype(self) -> np.dtype:
         """float32, float64 or bfloat16."""
-        return _bfloat16.public_dtype() if self._half else self._weights[0].dtype
+        return _bfloat16.public_dtype() if self._half else self._dtype
 
     @property
     def negative_slope(self) -> float:
@@ -152,7 +147,7 @@ class ReLUNetwork:
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickle and copy: the weights and options, packed anew."""
         options = (self._negative_slope, self._precision, self._backend_name)
-        return _rebuild, ([np.array(w) for w in self._weights], *options)
+        return _rebuild, ([self._place.copied(w) for w in self._seen()], *options)
 
     def set_weights(self, weights: Iterable[Any]) -> None:
         """Replace the weights by others of the same shapes and dtype; they are copied.
@@ -161,15 +156,24 @@ class ReLUNetwork:
         nor `homfast.fit`, while other threads compute with this network: they may see some layers
         with new weights and some with old ones. Threads that only compute may share a network.
         """
-        checked = _checked_weights(weights)
-        shapes, wanted = [w.shape for w in checked], [w.shape for w in self._weights]
+        place, checked = checked_weights(weights)
+        own = self._seen()
+        shapes, wanted = [w.shape for w in checked], [w.shape for w in own]
         if shapes != wanted:
             raise ValueError(f"weights: got shapes {shapes}, wanted {wanted}; make a new network?")
-        if checked[0].dtype != self._weights[0].dtype:
+        if checked[0].dtype != self._dtype:
             came = _arrays.dtype_name(checked[0].dtype)
             raise TypeError(f"weights: got dtype {came}, wanted {self.dtype}")
-        for own, new in zip(self._weights, [np.array(w) for w in checked], strict=True):
-            own[...] = new
+        if place is not self._place:
+            places = {True: "a GPU", False: "the CPU"}
+            raise TypeError(
+                f"weights: got arrays on {places[place.on_device]} for a network on "
+                f"{places[self._place.on_device]}; move them there yourself, homfast never does"
+            )
+        place.check_same_place(own[0], "the weights of the network", checked[0], "weights[0]")
+        copies = [place.copied(w) for w in checked]  # a new weight may be a view of an old one
+        for target, new in zip(self._weights, copies, strict=True):
+            place.assign(target, new)
         self._weights_changed()
 
     def to(self, like: Any) -> ReLUNetwork:
@@ -179,17 +183,23 @@ class ReLUNetwork:
                 f"like: got {like!r}, wanted an array whose dtype the network is to have, for "
                 "instance np.empty(0, np.float64)"
             )
-        dtype = _arrays.host_array(like, "like", _arrays.LAYER_DTYPES).dtype
-        if dtype == _arrays.BFLOAT16:
-            singles = [w.astype(np.float32) for w in self._operands]
-            weights = [_bfloat16.narrow(self._backend, w) for w in singles]
+        place = _places.place_of(like)
+        target = place.checked_array(like, "like", _arrays.LAYER_DTYPES)
+        operands = [self._place.to_host(w) for w in self._operands]  # float32 or float64
+        if target.dtype == _arrays.BFLOAT16:
+            singles = [w.astype(np.float32) for w in operands]
+            backend = _backends.automatic() if self._place.on_device else self._backend
+            weights = [_bfloat16.narrow(backend, w) for w in singles]
         else:
-            weights = [w.astype(dtype) for w in self._operands]
+            weights = [w.astype(target.dtype) for w in operands]
+        if place.on_device:
+            weights = [place.upload(w, like) for w in weights]
+        moved = place is not self._place
         return ReLUNetwork(
             weights,
             negative_slope=self._negative_slope,
             precision="highest" if self._half else self._precision,
-            backend=self._backend_name,
+            backend=None if moved else self._backend_name,  # that named takes no arrays of there
         )
 
     # What it computes ----------------------------------------------------------------------------
@@ -207,20 +217,20 @@ class ReLUNetwork:
         -------
         array, shape (..., out_features), of the library of `x`
         """
-        if not self._half:
+        if self._plain:
             result = self._chain.plain(x, out)
             if result is not None:
                 return result
         inputs = self._check(x, "x", self.widths[0])
-        shape = (*inputs.shape[:-1], self.widths[-1])
-        target, finish = _arrays.prepare_out(out, shape, inputs.dtype, (inputs,))
-        rows = self._enter(_arrays.as_rows(inputs))
-        values = np.empty(target.shape, rows.dtype) if self._half else target
+        place, shape = self._place, (*inputs.shape[:-1], self.widths[-1])
+        target, finish = place.prepare_out(out, shape, self._dtype, (inputs,))
+        rows = self._enter(place.as_rows(inputs))
+        values = self._room(rows, self.widths[-1]) if self._half else target
         self._chain.forward(rows, [], [], values)
         if self._half:
-            _bfloat16.narrow(self._backend, values, target)
+            _bfloat16.narrow(self._backend, values, target, place)
         result = finish()
-        return result if out is not None else _arrays.result_like(result, x)
+        return result if out is not None else place.result_like(result, x)
 
     def vjp(self, x: Any) -> tuple[Any, Callable[[Any], tuple[Any, list[Any]]]]:
         """The network at `x` and a function that pulls a gradient back through it.
@@ -241,16 +251,19 @@ class ReLUNetwork:
         -----
         Kept for it: one bit a hidden unit, and the layers' inputs for the weights' gradients.
         """
-        traced = None if self._half else self._training.trace(x)
+        place = self._place
+        traced = self._training.trace(x) if self._plain else None
         plain = traced is not None
         if traced is None:
             inputs = self._check(x, "x", self.widths[0])
-            rows = self._enter(_arrays.as_rows(inputs))
-            traced = self._training.trace(np.ascontiguousarray(rows))
-            y = self._leave(traced[0]).reshape(*inputs.shape[:-1], self.widths[-1])
+            rows = self._enter(place.as_rows(inputs))
+            shape = (*inputs.shape[:-1], self.widths[-1])
+            traced = self._training.trace(place.contiguous(place.kept(rows, x)))
+            y = place.reshaped(self._leave(traced[0]), shape)
         else:
             y = traced[0]
-        trace, shape, version = traced[1], y.shape, self._version
+            shape = y.shape
+        trace, version = traced[1], self._version
 
         def vjp(grad_output: Any) -> tuple[Any, list[Any]]:
             if version != self._version:
@@ -261,16 +274,15 @@ class ReLUNetwork:
             grad = self._check(grad_output, "grad_output", self.widths[-1])
             if grad.shape != shape:
                 raise ValueError(f"grad_output: got shape {grad.shape}, wanted {shape}, that of y")
-            rows = np.ascontiguousarray(self._enter(_arrays.as_rows(grad)).reshape(traced_shape))
+            rows = place.contiguous(self._enter(place.as_rows(grad)))
             grad_input, grad_weights = trace.pull_back(rows, True)
-            grad_input = self._leave(grad_input).reshape(*shape[:-1], self.widths[0])
+            grad_input = place.reshaped(self._leave(grad_input), (*shape[:-1], self.widths[0]))
             return (
-                _arrays.result_like(grad_input, grad_output),
-                [_arrays.result_like(self._leave(g), grad_output) for g in grad_weights],
+                place.result_like(grad_input, grad_output),
+                [place.result_like(self._leave(g), grad_output) for g in grad_weights],
             )
 
-        traced_shape = traced[0].shape
-        return _arrays.result_like(y, x), vjp
+        return place.result_like(y, x), vjp
 
     def jvp(self, x: Any, v: Any) -> tuple[Any, Any]:
         """The network at `x` and its directional derivative along `v`.
@@ -284,7 +296,7 @@ class ReLUNetwork:
         y, dy : arrays, shape (..., out_features)
             ``dy = J(x) v``; at a kink the derivative is that of the inactive side, as in `vjp`.
         """
-        plain = None if self._half else self._training.jvp(x, v)
+        plain = self._training.jvp(x, v) if self._plain else None
         if plain is not None:
             return plain
         linearized = self.linearize(x)
@@ -364,7 +376,7 @@ class ReLUNetwork:
     def _pack(self) -> None:
         self._operands = self._weights
         if self._half:
-            self._operands = [_bfloat16.widen(self._backend, w) for w in self._weights]
+            self._operands = [_bfloat16.widen(self._backend, w, self._place) for w in self._weights]
         self._packed = [self._backend.pack_weight(w, self._precision) for w in self._operands]
         self._chain = self._backend.pack_network(self._packed, self._negative_slope)
         self._training = self._backend.pack_training(self._chain)
@@ -374,9 +386,9 @@ class ReLUNetwork:
         self._version += 1
         if self._half:
             for own, wide in zip(self._weights, self._operands, strict=True):
-                self._backend.widen_bfloat16(own.view(np.uint16), wide)
+                _bfloat16.widen(self._backend, own, self._place, wide)
         for handle in self._packed:
-            if not isinstance(handle, np.ndarray):
+            if hasattr(handle, "refresh"):  # not a plain array
                 handle.refresh()
 
     def _check_version(self, version: int, name: str) -> None:
@@ -385,17 +397,31 @@ class ReLUNetwork:
                 f"{name}: the weights of the network changed since it was made; make a new one"
             )
 
-    def _enter(self, rows: np.ndarray) -> np.ndarray:
+    def _enter(self, rows: Any) -> Any:
         """Checked rows as kernels take them."""
-        return _bfloat16.widen(self._backend, rows) if self._half else rows
+        return _bfloat16.widen(self._backend, rows, self._place) if self._half else rows
 
-    def _leave(self, values: np.ndarray) -> np.ndarray:
+    def _leave(self, values: Any) -> Any:
         """A result of kernels in the dtype of the weights."""
-        return _bfloat16.narrow(self._backend, values) if self._half else values
+        return _bfloat16.narrow(self._backend, values, place=self._place) if self._half else values
 
-    def _check(self, array: Any, name: str, features: int) -> np.ndarray:
-        checked = _arrays.host_array(array, name, _arrays.LAYER_DTYPES)
-        if checked.dtype != self._weights[0].dtype:
+    def _room(self, rows: Any, features: int) -> Any:
+        """New rows for what kernels write, one for each of `rows`."""
+        dtype = np.dtype(np.float32) if self._half else self._dtype
+        return self._place.empty((rows.shape[0], features), dtype, rows)
+
+    def _seen(self) -> list[Any]:
+        """The weights as checks see them."""
+        if not self._place.on_device:
+            return self._weights
+        dtypes = (self._dtype,)
+        return [self._place.checked_array(w, "weights", dtypes) for w in self._weights]
+
+    def _check(self, array: Any, name: str, features: int) -> Any:
+        checked = self._place.checked_array(array, name, _arrays.LAYER_DTYPES)
+        if self._place.on_device:
+            self._place.check_same_place(self._first, "the weights of the network", checked, name)
+        if checked.dtype != self._dtype:
             came = _arrays.dtype_name(checked.dtype)
             raise TypeError(
                 f"{name}: got {came}, wanted {self.dtype}, the dtype of the weights; "
@@ -410,40 +436,3 @@ def _rebuild(
     weights: list[np.ndarray], negative_slope: float, precision: str, backend: str | None
 ) -> ReLUNetwork:
     return ReLUNetwork(weights, negative_slope=negative_slope, precision=precision, backend=backend)
-
-
-def _checked_weights(weights: Iterable[Any]) -> list[np.ndarray]:
-    if isinstance(weights, np.ndarray) or not isinstance(weights, Iterable):
-        came = "one array" if isinstance(weights, np.ndarray) else type(weights).__name__
-        raise TypeError(f"weights: got {came}, wanted a list of matrices, one a layer")
-    arrays = [
-        _arrays.host_array(w, f"weights[{i}]", _arrays.LAYER_DTYPES) for i, w in enumerate(weights)
-    ]
-    if not arrays:
-        raise ValueError("weights: got an empty list, wanted at least one matrix")
-    for i, array in enumerate(arrays):
-        _arrays.check_matrix(array, f"weights[{i}]", "(out_features, in_features)")
-        if i == 0:
-            continue
-        _arrays.check_same_dtype(arrays[0], "weights[0]", array, f"weights[{i}]")
-        if array.shape[1] != arrays[i - 1].shape[0]:
-            raise ValueError(
-                f"weights[{i}]: got shape {array.shape}, wanted (out_features, "
-                f"{arrays[i - 1].shape[0]}) to take the output of weights[{i - 1}] of shape "
-                f"{arrays[i - 1].shape}"
-            )
-    return arrays
-
-
-def _checked_widths(widths: Sequence[int]) -> list[int]:
-    try:
-        given = list(widths)
-        sizes = [int(w) for w in given]
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"widths: got {widths!r}, wanted a sequence of integers") from None
-    if len(sizes) < 2:
-        raise ValueError(f"widths: got {sizes}, wanted an input and an output width at least")
-    whole = all(size == w and not isinstance(w, bool) for size, w in zip(sizes, given, strict=True))
-    if not whole or min(sizes) < 0:
-        raise ValueError(f"widths: got {given}, wanted integers >= 0")
-    return sizes

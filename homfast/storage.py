@@ -38,7 +38,8 @@ def write(net: Any, path: Any) -> None:
     if os.path.exists(target) and not os.path.isfile(target):
         # Writing would put a file in its place.
         raise OSError(f"path: {target!r} is a device or a pipe, wanted a file")
-    tensors = {f"layers.{i}.weight": np.asarray(w) for i, w in enumerate(net.weights)}
+    weights = [net._place.to_host(w) for w in net.weights]
+    tensors = {f"layers.{i}.weight": np.asarray(w) for i, w in enumerate(weights)}
     metadata = {
         "format": "homfast.ReLUNetwork",
         "negative_slope": repr(net.negative_slope),

@@ -111,7 +111,7 @@ def fit(
         state = _initial_state(net, optimizer)
     else:
         _check_state(optimizer_state, net, optimizer)
-        state = copy.deepcopy(optimizer_state)  # the earlier history may be continued otherwise
+        state = _copied_state(optimizer_state, net)
     decay = float(weight_decay)
     losses: list[float] = []
     try:
@@ -169,9 +169,28 @@ def _step(
 def _initial_state(net: ReLUNetwork, optimizer: str) -> dict[str, Any]:
     state: dict[str, Any] = {"optimizer": optimizer, "step": 0}
     if optimizer != "sgd":
-        state["first_moment"] = [np.zeros_like(w) for w in net._weights]
-        state["second_moment"] = [np.zeros_like(w) for w in net._weights]
+        state["first_moment"] = [net._place.zeros_like(w) for w in net._weights]
+        state["second_moment"] = [net._place.zeros_like(w) for w in net._weights]
     return state
+
+
+def _copied_state(state: dict[str, Any], net: ReLUNetwork) -> dict[str, Any]:
+    """A copy to go on with: the earlier history may be continued otherwise."""
+    if not net._place.on_device:
+        return copy.deepcopy(state)
+    moments: dict[str, Any] = {
+        name: [net._place.copied(_moment(net, m, name)) for m in state[name]]
+        for name in ("first_moment", "second_moment")
+        if name in state
+    }
+    return {**state, **moments}
+
+
+def _moment(net: ReLUNetwork, moment: Any, name: str) -> Any:
+    """A moment as the checks of a device see it, beside the weights."""
+    checked = net._place.checked_array(moment, f"optimizer_state: {name}")
+    net._place.check_same_place(net._seen()[0], "the weights", checked, f"optimizer_state: {name}")
+    return checked
 
 
 def _check_amount(value: Any, name: str, dtype: np.dtype) -> float:
@@ -221,20 +240,22 @@ def _check_state(state: Any, net: ReLUNetwork, optimizer: str) -> None:
     step = state["step"]
     if isinstance(step, bool) or not isinstance(step, (int, np.integer)) or step < 0:
         raise ValueError(f"optimizer_state: step is {step!r}, wanted an integer >= 0")
-    wanted = [(w.shape, w.dtype) for w in net._weights]
+    wanted = [(w.shape, w.dtype) for w in net._seen()]
     for name in () if optimizer == "sgd" else ("first_moment", "second_moment"):
         moments = state.get(name, ())
         if not isinstance(moments, (list, tuple)) or wanted != [
-            (np.shape(m), getattr(m, "dtype", None)) for m in moments
+            net._place.shape_and_dtype(m) for m in moments
         ]:
             raise ValueError(
                 f"optimizer_state: {name} does not have the shapes and dtype of the network"
             )
-    if optimizer != "sgd" and any((m < 0).any() for m in state["second_moment"]):
+    if optimizer != "sgd" and any(
+        (net._place.to_host(m) < 0).any() for m in state["second_moment"]
+    ):
         raise ValueError("optimizer_state: second_moment has negative entries, wanted squares")
 
 
-def _check_batch(net: ReLUNetwork, batch: Any) -> tuple[np.ndarray, np.ndarray]:
+def _check_batch(net: ReLUNetwork, batch: Any) -> tuple[Any, Any]:
     try:
         inputs, target = batch
     except (TypeError, ValueError):
@@ -249,7 +270,8 @@ def _check_batch(net: ReLUNetwork, batch: Any) -> tuple[np.ndarray, np.ndarray]:
             f"target: got shape {wanted.shape}, wanted the leading axes {checked.shape[:-1]} of "
             "the input"
         )
-    return _arrays.as_rows(checked), _arrays.as_rows(wanted)
+    rows = net._place.as_rows(checked), net._place.as_rows(wanted)
+    return tuple(map(net._place.contiguous, rows)) if net._place.on_device else rows
 
 
 def _counted(batches: Iterable[Any], steps: int | None, progress: bool) -> Iterable[Any]:

@@ -97,6 +97,7 @@ class Emulation:
         self.library = ctypes.CDLL(str(path))
         self.library.emulated_allocate.restype = ctypes.c_void_p
         self.library.emulated_allocate.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+        self.library.emulated_last_stream.restype = ctypes.c_size_t
         self.library.emulated_free.argtypes = [ctypes.c_void_p]
         self.damaged: list[str] = []
 
@@ -110,6 +111,7 @@ class Emulation:
         self.refuse(0)
         self.device(0)
         self.order(0)
+        self.adopt(0)
         self.launches()
         self.waits()
         self.damaged.clear()
@@ -180,6 +182,17 @@ class DeviceArray:
             interface["stream"] = self.stream
         return interface
 
+    def __dlpack_device__(self):
+        return 2, self.device
+
+    def __dlpack__(self, **options):
+        """A copy on the host, which is all that is ever asked for."""
+        assert options.get("dl_device") == (1, 0), options
+        return self.host.copy().__dlpack__()
+
+    def __setitem__(self, index, values):
+        self.host[index] = values.host
+
     def __getitem__(self, index):
         found = self.host[index]
         if not isinstance(found, np.ndarray):
@@ -192,8 +205,18 @@ class DeviceArray:
     def empty(self, shape, *, dtype, device):
         return self.emulation.empty(shape, dtype, device, align=16)
 
-    def asarray(self, host, *, device):
+    def asarray(self, array, *, device, copy=None):
+        host = array.host if isinstance(array, DeviceArray) else array
         return self.emulation.array(host, device)
+
+    def reshape(self, array, shape):
+        found = array.host.reshape(shape)
+        assert np.may_share_memory(found, array.host) or not found.size, "a copy"
+        return DeviceArray(self.emulation, found, array.device, array.owner, array.stream)
+
+    def broadcast_to(self, array, shape):
+        found = np.broadcast_to(array.host, shape)
+        return DeviceArray(self.emulation, found, array.device, array.owner, array.stream)
 
 
 @functools.cache

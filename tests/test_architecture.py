@@ -103,13 +103,15 @@ def imports(path):
 
 def test_backends_import_nothing_above_them():
     above = ("layers", "network", "linearization", "training", "config", "measure", "_arrays")
+    above += ("_places", "_host_arrays", "_device_arrays", "_described", "weights")
     for path in (PACKAGE / "_backends").glob("*.py"):
         wrong = [n for n in imports(path) if re.match(rf"homfast\.({'|'.join(above)})\b", n)]
         assert not wrong, f"{path.name} imports {wrong}"
 
 
 def test_layers_know_no_single_backend():
-    for name in ("layers", "network", "linearization", "training", "_arrays"):
+    places = ("_arrays", "_places", "_host_arrays", "_device_arrays", "_described")
+    for name in ("layers", "network", "linearization", "training", "weights", *places):
         wrong = [n for n in imports(PACKAGE / f"{name}.py") if n.endswith(("_native", "._cuda"))]
         assert not wrong, f"{name}.py imports {wrong}"
 

@@ -63,6 +63,8 @@ def test_command_measures_and_writes(tmp_path, monkeypatch, capsys, quick):
         (["layers", "--shapes", "a,b,c"], "wanted integers"),
         (["networks", "--shapes", "0,2,3"], "at least 1"),
         (["layers", "--threads", "0"], "--threads"),
+        (["layers", "--device", "cuda"], "--device"),
+        (["operators", "--device", "cuda"], "--device"),
         (["layers", "--rounds", "2"], "--rounds"),
         (["layers", "--seconds", "-1"], "--seconds"),
         (["layers", "--peers", "matlab"], "wanted some of numpy"),

@@ -436,6 +436,17 @@ void bind_operators(py::module_& m) {
       },
       py::arg("entries"), py::arg("offsets"), py::arg("x"), py::arg("out"), py::arg("stream"));
   m.def(
+      "scale",
+      [](const Object& values, double factor, Handle stream) {
+        for_dtype(values, "values", [&](auto zero) {
+          using T = decltype(zero);
+          Call call(stream);
+          const auto to = call.matrix<T>(values, "values");
+          call.run([&](Stream on) { scale<T>(to, static_cast<T>(factor), on); });
+        });
+      },
+      py::arg("values"), py::arg("factor"), py::arg("stream"));
+  m.def(
       "modulus",
       [](const std::string& kind, bool complex, const Object& z, const Object& out, Handle stream) {
         const Modulus which = kind == "magnitude" ? Modulus::magnitude : Modulus::intensity;

@@ -119,6 +119,10 @@ void subsampled_hadamard(MatrixView<const T> x, const std::uint32_t* signs, cons
 template <class T>
 void sparse_sign(const SparseSigns& table, MatrixView<const T> x, MatrixView<T> out, Stream stream);
 
+// values *= factor.
+template <class T>
+void scale(MatrixView<T> values, T factor, Stream stream);
+
 // |z| or |z|^2 of rows of complex numbers (re, im, ..) or, with `complex` false, of real ones; and the
 // gradient with respect to z for a gradient g of that.
 enum class Modulus { magnitude, intensity };

@@ -25,21 +25,31 @@ bool asked(cudaError_t code) {
 void check(cudaError_t code, const char* call) {
   if (code == cudaSuccess) return;
   cudaGetLastError();
-  if (code == cudaErrorMemoryAllocation) throw std::bad_alloc();
+  if (code == cudaErrorMemoryAllocation) {
+    throw OutOfMemory(std::string(call) + ": " + cudaGetErrorName(code) +
+                      ": the device has no memory left for this call; free arrays, or call with "
+                      "fewer rows at a time");
+  }
   throw CudaError(std::string(call) + ": " + cudaGetErrorName(code) + ": " +
                   cudaGetErrorString(code));
 }
 
 std::string why_unavailable() {
   int driver = 0, count = 0;
-  if (!asked(cudaDriverGetVersion(&driver)) || driver == 0) return "no NVIDIA driver is installed";
+  if (!asked(cudaDriverGetVersion(&driver)) || driver == 0) {
+    return "no NVIDIA driver is installed; install one for CUDA " + version_text(CUDART_VERSION) +
+           " or newer";
+  }
   const cudaError_t code = cudaGetDeviceCount(&count);
   asked(code);
   if (code == cudaErrorInsufficientDriver) {
     return "the NVIDIA driver is too old: it knows CUDA " + version_text(driver) +
-           ", homfast was built with " + version_text(CUDART_VERSION);
+           ", homfast was built with " + version_text(CUDART_VERSION) +
+           "; update the driver, or build homfast with an older CUDA toolkit";
   }
-  if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) return "no CUDA device";
+  if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) {
+    return "no CUDA device is visible; look at nvidia-smi and CUDA_VISIBLE_DEVICES";
+  }
   if (code != cudaSuccess) return std::string("CUDA does not start: ") + cudaGetErrorString(code);
   for (int device = 0; device < count; ++device) {
     int major = 0;

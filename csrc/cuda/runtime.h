@@ -2,14 +2,23 @@
 #pragma once
 
 #include <cstdint>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace homfast::cuda {
 
 // A call of CUDA that failed; what() names it and CUDA's reason.
 struct CudaError : std::runtime_error {
   using std::runtime_error::runtime_error;
+};
+
+// Memory of a device that CUDA could not give, with the call that asked for it.
+struct OutOfMemory : std::bad_alloc {
+  explicit OutOfMemory(std::string said) : text(std::move(said)) {}
+  const char* what() const noexcept override { return text.c_str(); }
+  std::string text;
 };
 
 // Why nothing can run here: no driver, one too old, no device, one too old; empty if something can.

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from homfast._backends.device_library import is_on_device
+
 _logger = logging.getLogger("homfast")
 
 # Best first, reference last. A new backend is a module of this package and a name in this list; a
@@ -67,7 +69,9 @@ def resolve(name: str | None, array: Any) -> Any:
     if name is None:
         if type(array) is np.ndarray or (device := device_of(array)) == "the CPU":
             return _automatic or _choose()
-        return _automatic_on_gpu or _choose_for(device, array)
+        if _automatic_on_gpu is not None and _automatic_on_gpu.accepts(array):
+            return _automatic_on_gpu
+        return _choose_for(device, array)
     module = load(name)
     if not module.is_available():
         raise RuntimeError(f"backend: {name!r} is not available: {module.why_unavailable()}")
@@ -76,13 +80,14 @@ def resolve(name: str | None, array: Any) -> Any:
         raise TypeError(
             f"backend: {name!r} does not take a {kind.__module__}.{kind.__qualname__} on "
             f"{device_of(array)}; wanted an array on {'a GPU' if name in GPU_NAMES else 'the CPU'}"
+            "; move it there yourself, homfast never does"
         )
     return module
 
 
 def device_of(array: Any) -> str:
     """Where the memory of an array is: "the CPU", "GPU 0" and so on, or what DLPack calls it."""
-    if isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray) and not is_on_device(array):
         return "the CPU"
     if hasattr(array, "__dlpack_device__"):
         kind, number = array.__dlpack_device__()

@@ -24,7 +24,8 @@ except ImportError as error:
     _cuda = None
     _missing = (
         f"the extension homfast._cuda is not installed ({error}): homfast was installed where "
-        "nvcc was not found, or with HOMFAST_CUDA=0"
+        "nvcc was not found, or with HOMFAST_CUDA=0; install the CUDA toolkit, and homfast again "
+        "with HOMFAST_CUDA=1"
     )
 else:
     _missing = ""
@@ -216,6 +217,11 @@ def _uploaded(array, like):
     return library_of(like).upload(array, like) if isinstance(array, np.ndarray) else array
 
 
+def scale(values, factor):
+    """values *= factor."""
+    _cuda.scale(values, factor, _stream(values))
+
+
 def modulus(kind, z, out):
     """out = |z| or |z|^2 of an array z, real, or complex as pairs along a last axis of 2."""
     _cuda.modulus(kind, z.ndim > out.ndim, z, out, _stream(out))
@@ -254,7 +260,7 @@ class SparseSignColumns:
 
     def product(self, x, adjoint, out):
         library = library_of(out)
-        key = library, str(out.device), adjoint
+        key = library, library.device(out), adjoint
         if key not in self._uploaded:
             entries, offsets = (library.upload(table, out) for table in self._tables[adjoint])
             self._uploaded[key] = entries, offsets

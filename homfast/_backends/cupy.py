@@ -134,11 +134,33 @@ def pack_weight(weight, precision="highest"):
 
 
 def pack_network(layers, negative_slope):
-    return LayerwiseNetwork(sys.modules[__name__], layers, negative_slope)
+    return _Network(sys.modules[__name__], layers, negative_slope)
 
 
 def pack_training(network):
-    return LayerwiseTraining(network)
+    return _Training(network)
+
+
+class _Network(LayerwiseNetwork):
+    """What it allocates is on the device of the rows."""
+
+    forward = _on_device(LayerwiseNetwork.forward)
+    forward_masked = _on_device(LayerwiseNetwork.forward_masked)
+    adjoint = _on_device(LayerwiseNetwork.adjoint)
+    backward = _on_device(LayerwiseNetwork.backward)
+
+
+class _Training(LayerwiseTraining):
+    """Likewise."""
+
+    fit_step = _on_device(LayerwiseTraining.fit_step)
+
+    @_on_device
+    def trace(self, x):
+        traced = super().trace(x)
+        if traced is not None:
+            traced[1].pull_back = _on_device(traced[1].pull_back)
+        return traced
 
 
 def _multiply(a, b, out):
@@ -229,6 +251,21 @@ def sgd_update(weight, grad, learning_rate, weight_decay):
 
 def _contiguous(array):
     return array if array.flags.c_contiguous else _xp.ascontiguousarray(array)
+
+
+@_on_device
+def scale(values, factor):
+    values *= values.dtype.type(factor)
+
+
+@_on_device
+def modulus(kind, z, out):
+    out[...] = abs(z) if kind == "magnitude" else z * z
+
+
+@_on_device
+def modulus_gradient(kind, z, grad, out):
+    out[...] = (_xp.sign(z) if kind == "magnitude" else z + z) * grad
 
 
 @_on_device
@@ -361,6 +398,8 @@ class pack_sparse_sign:
     """The matrix of the columns `rows`, `signs`: `homfast._backends.sparse_product`."""
 
     def __init__(self, rows, signs, m):
+        if not isinstance(rows, _xp.ndarray):  # drawn on the host; goes to the current device
+            rows, signs = _xp.asarray(rows), _xp.asarray(signs)
         with _xp.cuda.Device(getattr(rows.device, "id", 0)):
             count, per_column = rows.shape
             flat = _contiguous(rows).reshape(-1)

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=arithmetic.PRECISIONS,
         help='of our float32 products; those of the peers are "highest" (not of training)',
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, metavar="N", help="for all libraries")
     parser.add_argument("--target", metavar="NAME", help="instruction set of the native kernels")
     parser.add_argument(
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
+    if args.device == "cuda":
+        raise RuntimeError(_why_not_cuda())
     if args.kind == "operators":
         from homfast.bench import operators
 
@@ -73,6 +76,16 @@ def _plan(args: argparse.Namespace) -> Plan:
     if args.scale is not None:
         raise ValueError("--scale: is for operators; --shapes sets those of the other kinds")
     return _Plan(args)
+
+
+def _why_not_cuda() -> str:
+    from homfast import _backends
+
+    reasons = [(name, _backends.load(name).why_unavailable()) for name in _backends.GPU_NAMES]
+    if all(reason for _, reason in reasons):
+        said = "; ".join(f"{name}: {reason}" for name, reason in reasons)
+        return f"--device: 'cuda' cannot be had here ({said}); leave it out to measure the CPU"
+    return "--device: got 'cuda', wanted 'cpu': there are measurements of the CPU only"
 
 
 class _Plan(Plan):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import homfast.config
 from homfast.cli import INTERRUPTED, UsageError
-from homfast.recovery.settings import OPERATORS, Settings
+from homfast.recovery.settings import DEVICES, OPERATORS, Settings
 
 _EXTRAS = {
     "scikit-image": "skimage",
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.seconds,
         help="training time of each of the two networks (%(default)g)",
     )
+    add("--device", choices=DEVICES, default=default.device, help="(%(default)s)")
     add("--seed", type=int, default=default.seed, help="of measurements and training (%(default)s)")
     add(
         "--output",
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Do the job, print the table, write the picture."""
     try:
         settings = Settings(
-            args.image, args.ratio, args.block, args.seconds, args.seed, args.operator
+            args.image, args.ratio, args.block, args.seconds, args.seed, args.operator, args.device
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     _check_environment()
     _check_extras()
     _check_format(args.output)
+    _check_device(args.device)
     # Only now: these need the extra.
     from homfast.recovery import job, picture, report
 
@@ -133,6 +135,16 @@ def _check_extras() -> None:
     missing = [name for name, module in _EXTRAS.items() if find_spec(module) is None]
     if missing:
         raise UsageError(f"needs {', '.join(missing)}; pip install homfast[demo]")
+
+
+def _check_device(name: str) -> None:
+    """Before the image is read: whether the device is there."""
+    from homfast.recovery import devices
+
+    try:
+        devices.find(name)
+    except RuntimeError as error:
+        raise UsageError(str(error)) from error
 
 
 def _check_format(path: Path) -> None:

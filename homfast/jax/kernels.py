@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends
+from homfast import _backends, _host_arrays
 
 Array = np.ndarray
 
@@ -27,7 +27,7 @@ def forward(
     sizes = [w.shape[0] for w in weights]
     units = sizes if last_relu else sizes[:-1]
     out = np.empty((len(rows), sizes[-1]), rows.dtype)
-    masks = _arrays.empty_masks(len(rows), units) if keep else []
+    masks = _host_arrays.empty_masks(len(rows), units, rows) if keep else []
     outputs = [np.empty((len(rows), size), rows.dtype) for size in (sizes[:-1] if hidden else ())]
     if last_relu:
         ops.linear_relu(rows, packed[0], slope, out, masks[0] if keep else None, precision)

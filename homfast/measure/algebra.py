@@ -88,6 +88,13 @@ class Composition(_Combination):
         left._adjoint_rows(rows, between)
         right._adjoint_rows(between, out)
 
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        left, right = self._parts
+        first, second = (left, right) if adjoint else (right, left)
+        between = at.empty(rows, right.shape[0])
+        first._device_rows(at, rows, adjoint, between)
+        second._device_rows(at, between, adjoint, out)
+
     def rows(self, i0: int, i1: int) -> Operator:
         """The operator of rows i0 <= i < i1, those of the left one."""
         i0, i1 = self._check_range(i0, i1)
@@ -168,6 +175,10 @@ class Scaled(_Combination):
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         self._parts[0]._adjoint_rows(rows, out)
         multiply(out, self._factor.conjugate())
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        self._parts[0]._device_rows(at, rows, adjoint, out)
+        at.scale(out, complex(self._factor).real)
 
     @property
     def seed(self) -> Any:

@@ -60,7 +60,7 @@ class ColumnProducts(RowProducts):
         self, apply: Rows, array: Any, name: str, source: Space, destination: Space
     ) -> Any:
         batch, size = self._batch_shape, source[0]
-        columns = self._check(array, name, source[1])
+        columns = self._check_on_host(array, name, source[1])
         if columns.ndim != len(batch) + 2 or columns.shape[:-1] != (*batch, size):
             wanted = ", ".join(map(str, (*batch, size, "K")))
             raise ValueError(

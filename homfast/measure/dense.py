@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays
+from homfast import _arrays, _places
+from homfast.measure import on_device
 from homfast.measure.operator import Operator
 from homfast.measure.packed import PackedMatrix
 from homfast.measure.sparse_input import through_columns
@@ -19,7 +20,7 @@ class Dense(Operator):
     Parameters
     ----------
     matrix : array, shape (m, n), float32, float64, complex64 or complex128
-        It is copied. Nothing is scaled.
+        It is copied. Nothing is scaled. Products take rows from where it is, the CPU or a device.
     real_input : bool
         A complex matrix on real signals: the result is a `RealInput`.
 
@@ -45,10 +46,14 @@ class Dense(Operator):
         return super().__new__(cls)
 
     def __init__(self, matrix: Any, *, real_input: bool = False):
-        array = _arrays.host_array(matrix, "matrix", (*_arrays.FLOATS, *_arrays.COMPLEX))
+        self._place = place = _places.place_of(matrix)
+        dtypes = _arrays.FLOATS if place.on_device else (*_arrays.FLOATS, *_arrays.COMPLEX)
+        array = place.checked_array(matrix, "matrix", dtypes)
         _arrays.check_matrix(array, "matrix", "(m, n)")
         super().__init__(array.shape, array.dtype)
-        self._packed = PackedMatrix(np.array(array, order="C"))
+        self._packed: Any = (
+            on_device.DeviceMatrix(array) if place.on_device else PackedMatrix(place.copied(array))
+        )
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         self._packed.forward_rows(rows, out)
@@ -56,14 +61,19 @@ class Dense(Operator):
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         self._packed.adjoint_rows(rows, out)
 
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        at.check_beside(self._packed.array, "matrix")
+        (self._packed.adjoint_rows if adjoint else self._packed.forward_rows)(rows, out)
+
     def _forward_sparse_rows(
         self, indices: np.ndarray, values: np.ndarray, out: np.ndarray
     ) -> None:
         through_columns(lambda j: self._packed.array[:, j].T, indices, values, out)
 
     def to_dense(self) -> np.ndarray:
-        """A copy of the matrix, shape (m, n)."""
-        return self._packed.array.copy()
+        """A copy of the matrix, shape (m, n), where it is."""
+        seen = self._place.checked_array(self._packed.array, "matrix", (self.dtype,))
+        return self._place.copied(seen)
 
     def rows(self, i0: int, i1: int) -> Dense:
         """The operator of rows i0 <= i < i1, which are copied."""
@@ -74,7 +84,10 @@ class Dense(Operator):
         """Whether the other is a `Dense` with the same matrix, NaN equal to NaN."""
         if not isinstance(other, Dense) or self.dtype != other.dtype:
             return False
-        return np.array_equal(self._packed.array, other._packed.array, equal_nan=True)
+        if self._place is not other._place:
+            return False
+        mine, others = (op._place.to_host(op._packed.array) for op in (self, other))
+        return np.array_equal(mine, others, equal_nan=True)
 
     __hash__ = Operator.__hash__
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from homfast import _arrays, _backends
@@ -76,9 +78,8 @@ class Gaussian(SeededMatrix):
         backend = _backends.automatic()
         return backend.gaussian_gram(self.seed, stream, self._first, m, scale, rows, out)
 
-    def _seeded_product(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> bool:
+    def _seeded_product(self, backend: Any, rows: Any, adjoint: bool, out: Any) -> bool:
         if self.dtype.kind == "c":
             return False
         stream = stream_word(GAUSSIAN, self.dtype.itemsize)
-        backend = _backends.automatic()
         return backend.gaussian_product(self.seed, stream, self._first, rows, adjoint, out)

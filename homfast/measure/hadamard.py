@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends
+from homfast import _arrays, _backends, _places
 from homfast._backends.streams import HADAMARD_SIGNS, stream_word
+from homfast.measure import on_device
 from homfast.measure.subsampled import SubsampledTransform
 
 _LARGEST = 1 << 27
@@ -50,17 +51,18 @@ def walsh_hadamard(x: Any, *, out: Any = None) -> Any:
     >>> walsh_hadamard(np.int32([1, 2, 3, 4]))
     array([10, -2, -4,  0], dtype=int32)
     """
-    array = _arrays.host_array(x, "x", _TRANSFORM_DTYPES)
+    place = _places.host if type(x) is np.ndarray else _places.place_of(x)
+    array = place.checked_array(x, "x", _TRANSFORM_DTYPES)
     n = array.shape[-1] if array.ndim else 0
     if not 1 <= n <= _LARGEST or n & (n - 1):
         raise ValueError(
             f"x: got shape {array.shape}, wanted (..., n), n a power of two from 1 to {_LARGEST}; "
             "pad the last axis with zeros"
         )
-    target, finish = _arrays.prepare_out(out, array.shape, array.dtype, (array,))
-    _backends.automatic().walsh_hadamard(_arrays.as_rows(array), target)
+    target, finish = place.prepare_out(out, array.shape, array.dtype, (array,))
+    place.resolve(None, array).walsh_hadamard(place.as_rows(array), target)
     result = finish()
-    return result if out is not None else _arrays.result_like(result, x)
+    return result if out is not None else place.result_like(result, x)
 
 
 class Hadamard(SubsampledTransform):
@@ -103,6 +105,7 @@ class Hadamard(SubsampledTransform):
 
     largest = ((1 << 63) - 1, _LARGEST)
     _sign_words: np.ndarray | None = None
+    _tables: on_device.Tables | None = None
 
     @property
     def _size(self) -> int:
@@ -117,14 +120,26 @@ class Hadamard(SubsampledTransform):
         return out[0]
 
     def _transformed(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> None:
-        backend = _backends.automatic()
+        signs, indices = self._words(), self.row_indices
+        _backends.automatic().subsampled_hadamard(
+            rows, signs, indices, self._size, self._scale, adjoint, out
+        )
+
+    def _words(self) -> np.ndarray:
+        """The signs, 32 a word."""
         if self._sign_words is None:
             words = np.empty((1, -(-self.shape[1] // 32)), np.uint32)
-            backend.rademacher_words(self._seed, _SIGNS, 0, 0, words)
+            _backends.automatic().rademacher_words(self._seed, _SIGNS, 0, 0, words)
             self._sign_words = words[0]
-        backend.subsampled_hadamard(
-            rows, self._sign_words, self.row_indices, self._size, self._scale, adjoint, out
+        return self._sign_words
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        if self._tables is None:
+            self._tables = on_device.Tables()
+        signs, indices = self._tables.get(
+            at, lambda: (at.upload(self._words()), at.upload(self.row_indices))
         )
+        at.backend.subsampled_hadamard(rows, signs, indices, self._size, self._scale, adjoint, out)
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         self._transformed(rows, False, out)

@@ -81,7 +81,7 @@ class MatrixMeasurements(Operator):
             As `forward_factors`.
         """
         u, v, batch = self._check_factors(U, V)
-        grad = self._check(g, "g", self.dtype)
+        grad = self._check_on_host(g, "g", self.dtype)
         if grad.shape != (*batch, self.shape[0]):
             raise ValueError(
                 f"g: got shape {grad.shape}, wanted {(*batch, self.shape[0])} to match U and V"
@@ -114,7 +114,7 @@ class MatrixMeasurements(Operator):
 
     def _check_factors(self, U: Any, V: Any) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
         """U and V with one leading axis, and the leading axes they had."""
-        u, v = self._check(U, "U", self.dtype), self._check(V, "V", self.dtype)
+        u, v = (self._check_on_host(a, n, self.dtype) for a, n in ((U, "U"), (V, "V")))
         d1, d2 = self.matrix_shape
         for array, name, size in ((u, "U", d1), (v, "V", d2)):
             if array.ndim < 2 or array.shape[-2] != size:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from homfast import _arrays
+from homfast import _arrays, _places
 from homfast.measure.operator import Operator
 
 
 class _Modulus(abc.ABC):
     """A function of |A x|, element by element."""
+
+    _kind: ClassVar[str]  # for backends
 
     def __init__(self, op: Operator):
         if not isinstance(op, Operator):
@@ -83,6 +85,8 @@ class _Modulus(abc.ABC):
             PyTorch's convention, the direction of steepest ascent. It keeps A x.
         """
         z = self._measure(x)
+        if _places.place_of(z).on_device:
+            return self._vjp_on_device(z)
 
         def vjp(g: Any) -> Any:
             grad = _arrays.host_array(g, "g")
@@ -99,13 +103,35 @@ class _Modulus(abc.ABC):
 
         return self._value_like(z, x), vjp
 
-    def _measure(self, x: Any) -> np.ndarray:
-        if isinstance(x, np.ndarray):
+    def _vjp_on_device(self, z: Any) -> tuple[Any, Callable[[Any], Any]]:
+        place = _places.place_of(z)
+        measured = place.checked_array(z, "z", (self.dtype,))
+        backend = place.resolve(None, measured)
+
+        def vjp(g: Any) -> Any:
+            grad = place.checked_array(g, "g", (self.dtype,))
+            place.check_same_place(measured, "y", grad, "g")
+            if grad.shape != measured.shape:
+                raise ValueError(f"g: got shape {grad.shape}, wanted {measured.shape}, that of y")
+            weighted = place.empty(measured.shape, self.dtype, measured)
+            backend.modulus_gradient(self._kind, z, place.contiguous(g), weighted)
+            return self._op.adjoint(weighted)
+
+        return self._value_like(z, z), vjp
+
+    def _measure(self, x: Any) -> Any:
+        if type(x) is np.ndarray or _places.place_of(x).on_device:
             return self._op.forward(x)
         dtypes = (*_arrays.FLOATS, *_arrays.COMPLEX)
         return self._op.forward(_arrays.host_array(x, "x", dtypes))
 
-    def _value_like(self, z: np.ndarray, x: Any) -> Any:
+    def _value_like(self, z: Any, x: Any) -> Any:
+        place = _places.place_of(z)
+        if place.on_device:
+            measured = place.checked_array(z, "z", (self.dtype,))
+            out = place.empty(measured.shape, self.dtype, measured)
+            place.resolve(None, measured).modulus(self._kind, z, out)
+            return out
         with np.errstate(all="ignore"):
             return _arrays.result_like(self._value(z), x)
 
@@ -139,6 +165,8 @@ class Magnitude(_Modulus):
     >>> y, vjp(np.float32([1, 1]))
     (array([3., 1.], dtype=float32), array([0., 2.], dtype=float32))
     """
+
+    _kind = "magnitude"
 
     @staticmethod
     def _value(z: np.ndarray) -> np.ndarray:
@@ -174,6 +202,8 @@ class Intensity(_Modulus):
     >>> Intensity(Dense(np.complex64([[1, 1j]])))(np.complex64([1, 2]))
     array([5.], dtype=float32)
     """
+
+    _kind = "intensity"
 
     @staticmethod
     def _value(z: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from homfast import _arrays, _memory
+from homfast import _arrays, _memory, _places
+from homfast.measure import on_device
 
 if TYPE_CHECKING:
     from homfast.measure.operator import Operator
@@ -51,6 +52,10 @@ class RowProducts(abc.ABC):
         from homfast.measure.sparse_input import through_dense_rows
 
         through_dense_rows(self, indices, values, out)
+
+    def _device_rows(self, at: on_device.Device, rows: Any, adjoint: bool, out: Any) -> None:
+        """`_forward_rows`, or `_adjoint_rows`, on the device of `at`."""
+        raise on_device.refused(self, "rows", rows, at.without)
 
     # What it is -----------------------------------------------------------------------------------
 
@@ -180,7 +185,7 @@ class RowProducts(abc.ABC):
         """
         from homfast.measure.sparse_input import check_indices
 
-        checked = self._check(values, "values", self.input_dtype)
+        checked = self._check_on_host(values, "values", self.input_dtype)
         where = check_indices(indices, checked.shape, self.shape[1])
         self._check_batch(checked.shape[:-1], "values")
         out = _memory.empty((*checked.shape[:-1], self.shape[0]), self.output_dtype)
@@ -193,8 +198,8 @@ class RowProducts(abc.ABC):
 
     # Checks ---------------------------------------------------------------------------------------
 
-    def _check(self, array: Any, name: str, dtype: np.dtype) -> np.ndarray:
-        """``array`` as a NumPy array of `dtype`."""
+    def _check(self, array: Any, name: str, dtype: np.dtype) -> Any:
+        """``array`` as a NumPy array of `dtype`, or described if it is on a device."""
         if type(array) is np.ndarray and array.dtype is dtype:  # the common case, cheaply
             return array
         if dtype.kind == "f" and "complex" in str(getattr(array, "dtype", "")):
@@ -202,6 +207,8 @@ class RowProducts(abc.ABC):
                 f"{name}: got {array.dtype} for a real operator of {dtype}; "
                 f"apply it to {name}.real and {name}.imag"
             )
+        if type(array) is not np.ndarray and _places.place_of(array).on_device:
+            return on_device.check(self, array, name, dtype)
         checked = _arrays.host_array(array, name, (*_arrays.FLOATS, *_arrays.COMPLEX))
         if dtype.kind == "c" and checked.dtype == _arrays.real_dtype(dtype):
             return checked.astype(dtype)
@@ -211,6 +218,14 @@ class RowProducts(abc.ABC):
                 f"{name}: got {checked.dtype}, wanted {dtype}, the dtype of the operator; "
                 f"pass {name}.astype(np.{dtype}) or make the operator in {other}"
             )
+        return checked
+
+    def _check_on_host(self, array: Any, name: str, dtype: np.dtype) -> np.ndarray:
+        """As `_check`, for what has no form for a device."""
+        checked = self._check(array, name, dtype)
+        if not isinstance(checked, np.ndarray):
+            why = "this takes the CPU's only (there, forward, adjoint and gram take rows)"
+            raise on_device.refused(self, name, array, why)
         return checked
 
     def _check_batch(self, shape: tuple[int, ...], name: str) -> None:
@@ -227,6 +242,8 @@ class RowProducts(abc.ABC):
         inputs = self._check(array, name, source[1])
         _arrays.check_last_axis(inputs, name, source[0], f"the operator of shape {self.shape}")
         self._check_batch(inputs.shape[:-1], name)
+        if type(inputs) is not np.ndarray:
+            return on_device.product(self, apply.__name__, inputs, destination[0], out)
         shape = (*inputs.shape[:-1], destination[0])
         if out is None:
             _memory.check(shape, destination[1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from homfast import _backends
@@ -52,7 +54,6 @@ class Rademacher(SeededMatrix):
         _backends.automatic().rademacher_block(self.seed, stream, rows.start, columns.start, out)
         return out
 
-    def _seeded_product(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> bool:
+    def _seeded_product(self, backend: Any, rows: Any, adjoint: bool, out: Any) -> bool:
         stream = stream_word(RADEMACHER)
-        backend = _backends.automatic()
         return backend.rademacher_product(self.seed, stream, self._first, rows, adjoint, out)

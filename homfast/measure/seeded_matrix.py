@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from homfast import _memory
+from homfast import _backends, _memory
 from homfast.measure.packed import PackedMatrix
 from homfast.measure.seeded import SeededOperator
 from homfast.measure.sparse_input import through_columns
@@ -49,12 +49,18 @@ class SeededMatrix(SeededOperator):
     def _block(self, rows: range, columns: range) -> np.ndarray:
         """Unscaled entries, (len(rows), len(columns)), rows counted in the whole operator."""
 
-    def _seeded_product(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> bool:
+    def _seeded_product(self, backend: Any, rows: Any, adjoint: bool, out: Any) -> bool:
         """The unscaled product with entries that are made as they are used; False if there is none.
 
         Its bits are those of the stored matrix.
         """
         return False
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        """On the fly, whatever `store` says."""
+        if not self._seeded_product(at.backend, rows, adjoint, out):
+            super()._device_rows(at, rows, adjoint, out)
+        at.scale(out, self._scale)
 
     def _seeded_gram(self, rows: np.ndarray, out: np.ndarray) -> bool:
         """The gram, but for the last scaling, likewise, each entry made once."""
@@ -75,7 +81,7 @@ class SeededMatrix(SeededOperator):
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         if self.stored:
             self._stored().forward_rows(rows, out)
-        elif not self._seeded_product(rows, False, out):
+        elif not self._seeded_product(_backends.automatic(), rows, False, out):
             m, n = self.shape
             step = max(1, _BLOCK_BYTES // (n * self.dtype.itemsize))
             for i in range(0, m, step):
@@ -87,7 +93,7 @@ class SeededMatrix(SeededOperator):
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         if self.stored:
             self._stored().adjoint_rows(rows, out)
-        elif not self._seeded_product(rows, True, out):
+        elif not self._seeded_product(_backends.automatic(), rows, True, out):
             # By columns, not rows: each sum over the rows is then one product, in the same order
             # as with the stored matrix. Adding up products of row blocks would round elsewhere.
             m, n = self.shape

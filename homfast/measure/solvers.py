@@ -185,7 +185,7 @@ def _check_operator(op: Any) -> None:
 
 def _rows_of(op: Operator, y: Any) -> np.ndarray:
     _check_operator(op)
-    measured = op._check(
+    measured = op._check_on_host(
         y if isinstance(y, np.ndarray) else _arrays.host_array(y, "y", _ALL), "y", op.output_dtype
     )
     _arrays.check_last_axis(measured, "y", op.shape[0], f"the operator of shape {op.shape}")

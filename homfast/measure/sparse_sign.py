@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _backends
+from homfast.measure import on_device
 from homfast.measure.operator import Operator
 from homfast.measure.seeded import SeededOperator, check_size
 from homfast.measure.storing import check_store, is_stored
@@ -73,6 +74,7 @@ class SparseSign(SeededOperator):
         self._nonzeros = check_size(nonzeros_per_column, "nonzeros_per_column", self._m, ", m")
         self._store = check_store(store)
         self._packed: Any = None
+        self._tables = on_device.Tables()
 
     @property
     def nonzeros_per_column(self) -> int:
@@ -125,6 +127,13 @@ class SparseSign(SeededOperator):
         for span, handle in self._tiles():
             handle().product(rows, True, out[:, span])
         self._rescale(out)
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        """With the columns kept on the device, whatever `store` says."""
+        make = at.backend.pack_sparse_sign
+        handle = self._tables.get(at, lambda: make(*self._draw(range(self.shape[1])), self._m))
+        handle.product(rows, adjoint, out)
+        at.scale(out, self._scale)
 
     def _forward_sparse_rows(
         self, indices: np.ndarray, values: np.ndarray, out: np.ndarray

@@ -54,6 +54,9 @@ class Adjoint(View):
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         self._parent._forward_rows(rows, out)
 
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        self._parent._device_rows(at, rows, not adjoint, out)
+
     @property
     def input_dtype(self) -> np.dtype:
         """The dtype of y in ``A^H y``."""
@@ -203,6 +206,17 @@ class RowSlice(View):
         full[...] = 0
         full[:, self._i0 : self._i1] = rows
         self._parent._adjoint_rows(full, out)
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        full = at.empty(rows, self._parent.shape[0])
+        part = full[:, self._i0 : self._i1]
+        if adjoint:
+            at.zero(full)
+            at.place.assign(part, rows)
+            self._parent._device_rows(at, full, True, out)
+        else:
+            self._parent._device_rows(at, rows, False, full)
+            at.place.assign(out, part)
 
     def _full(self, batch: int) -> np.ndarray:
         """Room for the measurements of all rows."""

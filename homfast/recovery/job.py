@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-import homfast
-from homfast.recovery import blocks, data, estimators, images, networks, training
-from homfast.recovery.sensing import Measurements, Sensor
+from homfast.recovery import blocks, data, devices, estimators, images, networks, training
+from homfast.recovery.sensing import Estimator, Measurements, Sensor
 from homfast.recovery.settings import Settings
 
 LABELS = {
@@ -97,7 +96,8 @@ def run(outcome: Outcome, announce: Announce) -> None:
         Gets a line at each stage.
     """
     settings = outcome.settings
-    sensor = Sensor(settings)
+    device = devices.find(settings.device)
+    sensor = Sensor(settings, device)
     pictures = data.training_images(outcome.original)
     outcome.training_images = tuple(pictures)
     sampler = data.PatchSampler(list(pictures.values()), settings.block, settings.seed)
@@ -106,9 +106,9 @@ def run(outcome: Outcome, announce: Announce) -> None:
         "classical": estimators.SparseEstimator(
             sensor.operator, statistics, sampler, settings.block
         ),
-        "linear": estimators.linear_estimator(statistics),
+        "linear": device.estimator(estimators.linear_estimator(statistics)),
     }
-    found |= _train(outcome, sensor, statistics, sampler, announce)
+    found |= _train(outcome, device, sensor, statistics, sampler, announce)
     announce(f"recovering {outcome.blocks:,} blocks")
     measurements = sensor.measure(blocks.cut(outcome.original, settings.block))
     for name in NAMES:
@@ -124,35 +124,46 @@ def run(outcome: Outcome, announce: Announce) -> None:
 
 def _train(
     outcome: Outcome,
+    device: devices.Cpu,
     sensor: Sensor,
     statistics: estimators.Statistics,
     sampler: data.PatchSampler,
     announce: Announce,
-) -> dict[str, homfast.ReLUNetwork]:
+) -> dict[str, Estimator]:
     """Train the two networks for the same time, the deeper first: Ctrl-C should cost the least."""
     settings = outcome.settings
     found = {}
-    peaks = [measured_peak_gflops()]
+    peaks = [measured_peak_gflops(device)]
     outcome.widths = networks.hidden_widths(settings.measurements - 1)
     with training.Interruption() as interruption:
         for name in ("two_hidden", "one_hidden"):
             hidden = outcome.widths[name]
             label = f"{LABELS[name]} ({' and '.join(map(str, hidden))} units)"
-            net = networks.linear_start(statistics, hidden, settings.seed)
+            net = device.network(networks.linear_start(statistics, hidden, settings.seed))
             if not interruption.requested:
                 announce(f"training {label} for {settings.seconds:g} s")
             outcome.runs[name] = training.train(
-                net, sensor.operator, statistics, sampler, settings.seconds, interruption, label
+                net,
+                sensor.operator,
+                statistics,
+                sampler,
+                settings.seconds,
+                interruption,
+                label,
+                device,
             )
-            peaks.append(measured_peak_gflops())
-            found[name] = networks.for_raw_measurements(net, statistics)
+            peaks.append(measured_peak_gflops(device))
+            trained = device.host_network(net)
+            found[name] = device.estimator(networks.for_raw_measurements(trained, statistics))
         outcome.interrupted = interruption.requested
     outcome.peak_gflops = max((peak for peak in peaks if peak), default=None)
     return found
 
 
-def measured_peak_gflops() -> float | None:
+def measured_peak_gflops(device: devices.Cpu) -> float | None:
     """What the multiply-add units of this machine reach now, None if that cannot be measured."""
+    if device.name != "cpu":
+        return None
     try:
         from homfast.bench.peak import measured_peak
     except ImportError:
@@ -161,7 +172,7 @@ def measured_peak_gflops() -> float | None:
     return max((peak * 1e-9 for peak in peaks if peak), default=None)
 
 
-def is_homogeneous(sensor: Sensor, measurements: Measurements, net: homfast.ReLUNetwork) -> bool:
+def is_homogeneous(sensor: Sensor, measurements: Measurements, net: Estimator) -> bool:
     """Whether f(2 y) == 2 f(y) to the bit, for the network and for the whole image."""
     double = measurements.scaled(2.0)
     same_rows = np.array_equal(net(double.detail), 2 * net(measurements.detail))

@@ -16,8 +16,12 @@ def setting(settings: Settings) -> str:
     side = settings.block
     return (
         f"{side} x {side} blocks, {settings.measurements} of {settings.pixels} numbers measured of "
-        f"each ({settings.operator}, seed {settings.seed})"
+        f"each ({settings.operator}, seed {settings.seed}){_where(settings)}"
     )
+
+
+def _where(settings: Settings) -> str:
+    return "" if settings.device == "cpu" else f", on {settings.device}"
 
 
 def table(outcome: Outcome) -> str:
@@ -89,6 +93,7 @@ def json_object(outcome: Outcome) -> dict[str, Any]:
             "block": settings.block,
             "measurements": settings.measurements,
             "operator": settings.operator,
+            "device": settings.device,
             "seed": settings.seed,
             "batch": training.BATCH,
             "learning_rate": training.LEARNING_RATE,

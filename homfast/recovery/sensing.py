@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from homfast.recovery.devices import CPU, Cpu
 from homfast.recovery.settings import Settings
 
 Estimator = Callable[[np.ndarray], np.ndarray]  # rows (blocks, m - 1) -> (blocks, pixels)
@@ -32,7 +33,7 @@ class Sensor:
     operator : a `homfast.measure` operator, shape (m - 1, pixels)
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, device: Cpu = CPU):
         from homfast import measure
 
         m, n = settings.measurements - 1, settings.pixels
@@ -44,11 +45,20 @@ class Sensor:
             "cosine": measure.Cosine,
         }
         self.operator = constructor[settings.operator](m, n, seed=settings.seed)
+        self._device = device
+        try:  # before a network is trained
+            self.measure(np.zeros((1, n), np.float32))
+        except TypeError as error:
+            raise RuntimeError(
+                f"operator: {settings.operator} cannot be had on device {device.name} ({error}); "
+                "use another operator, or --device cpu"
+            ) from error
 
     def measure(self, blocks: np.ndarray) -> Measurements:
         """Measure rows of pixels, float32 (blocks, pixels)."""
         mean = blocks.mean(axis=1, keepdims=True, dtype=np.float32)
-        return Measurements(mean, self.operator.forward(blocks - mean))
+        detail = self.operator.forward(self._device.upload(blocks - mean))
+        return Measurements(mean, self._device.download(detail))
 
     def recover(self, measurements: Measurements, estimator: Estimator) -> np.ndarray:
         """Blocks (blocks, pixels) from measurements: the mean plus the estimate of the rest.

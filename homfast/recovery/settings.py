@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OPERATORS = ("gaussian", "rademacher", "hadamard", "sparse", "cosine")
+DEVICES = ("cpu", "cuda")
 LARGEST_BLOCK = 32  # 1024 pixels a block; training beyond takes minutes to be of any use
 
 
@@ -28,6 +29,8 @@ class Settings:
         Of the operator, the networks' start and the training patches.
     operator : str
         One of `OPERATORS`.
+    device : str
+        Where measurements, training and recovery are computed: one of `DEVICES`.
 
     Raises
     ------
@@ -41,6 +44,7 @@ class Settings:
     seconds: float = 40.0
     seed: int = 0
     operator: str = "gaussian"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not 2 <= self.block <= LARGEST_BLOCK:
@@ -61,6 +65,8 @@ class Settings:
             raise ValueError(f"seed: got {self.seed}, wanted an integer from 0 to 2^64 - 1")
         if self.operator not in OPERATORS:
             raise ValueError(f"operator: got {self.operator!r}, wanted one of {OPERATORS}")
+        if self.device not in DEVICES:
+            raise ValueError(f"device: got {self.device!r}, wanted one of {DEVICES}")
 
     @property
     def pixels(self) -> int:

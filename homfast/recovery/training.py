@@ -17,6 +17,7 @@ import numpy as np
 
 import homfast
 from homfast.recovery.data import PatchSampler
+from homfast.recovery.devices import Cpu
 from homfast.recovery.estimators import Statistics, loss_weights
 
 # Gain over the linear estimator after 150 000 samples (camera, seed 0): batches of 256 +0.96 dB,
@@ -87,8 +88,9 @@ def train(
     seconds: float,
     interruption: Interruption,
     label: str,
+    device: Cpu,
 ) -> Run:
-    """Train `net`, which takes whitened measurements, in place for `seconds`.
+    """Train `net`, which takes whitened measurements and is on `device`, in place for `seconds`.
 
     The learning rate follows the clock: it falls to 0 along a cosine however fast the machine is.
     """
@@ -99,13 +101,14 @@ def train(
     def part() -> float:
         return (time.perf_counter() - start) / seconds
 
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def batches() -> Iterator[tuple[Any, Any]]:
         with _Bar(label, seconds) as bar:
             while part() < 1 and not interruption.requested:
                 patches = sampler.draw(BATCH)
                 details = operator.forward(patches)
                 weights = loss_weights(details)
-                yield details @ whitening * weights, patches * (weights * scale)
+                inputs, targets = details @ whitening * weights, patches * (weights * scale)
+                yield device.upload(inputs), device.upload(targets)
                 bar.show(part() * seconds)
 
     def learning_rate(step: int) -> float:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from homfast import _arrays, network
+from homfast import _arrays
 from homfast.torch import ops
 from homfast.torch.plan import Part, Plan, parts
+from homfast.weights import checked_widths
 
 
 class LinearReLU(nn.Linear):
@@ -131,7 +132,7 @@ class ReLUNetwork(FusedSequential):
         device: Any = None,
         dtype: Any = None,
     ):
-        sizes = network._checked_widths(widths)
+        sizes = checked_widths(widths)
         _arrays.check_precision(precision)
         slope = _arrays.check_slope(negative_slope)
         children: list[nn.Module] = []

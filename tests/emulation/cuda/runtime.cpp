@@ -17,6 +17,8 @@ struct Block {
 };
 
 std::map<const unsigned char*, Block> blocks;  // by first byte
+cudaStream_t last_stream = nullptr;
+bool adopted = false;  // memory of the host counts as the first device's
 int current_device = 0, devices = 2, driver = 13000, launches = 0, waits = 0;
 int capability = 80, shared_bytes = 227 << 10;
 cudaError_t pending = cudaSuccess, refuse_launches = cudaSuccess;
@@ -67,7 +69,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* data) {
   const auto* const at = static_cast<const unsigned char*>(data);
   auto found = blocks.upper_bound(at);
-  *attributes = {cudaMemoryTypeUnregistered, -1};
+  *attributes = adopted ? cudaPointerAttributes{cudaMemoryTypeDevice, 0}
+                        : cudaPointerAttributes{cudaMemoryTypeUnregistered, -1};
   if (found == blocks.begin()) return cudaSuccess;
   --found;
   if (at < found->first + found->second.bytes) *attributes = {cudaMemoryTypeDevice, found->second.device};
@@ -89,6 +92,7 @@ cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
 
 cudaError_t emulation::admit(const void*, const cudaLaunchConfig_t& config) {
   ++launches;
+  last_stream = config.stream;
   if (refuse_launches != cudaSuccess) return result(refuse_launches);
   const bool fits = config.blockDim.x <= 1024 && config.dynamicSmemBytes <= (227u << 10);
   return fits ? cudaSuccess : result(cudaErrorInvalidValue);
@@ -133,9 +137,11 @@ void emulated_kind(int compute_capability, int shared_memory) {
   capability = compute_capability;
   shared_bytes = shared_memory;
 }
+void emulated_adopt(int all) { adopted = all != 0; }
 void emulated_refuse(int code) { refuse_launches = static_cast<cudaError_t>(code); }
 void emulated_device(int device) { current_device = device; }
 int emulated_current_device() { return current_device; }
+std::uintptr_t emulated_last_stream() { return reinterpret_cast<std::uintptr_t>(last_stream); }
 int emulated_launches() { return std::exchange(launches, 0); }
 int emulated_waits() { return std::exchange(waits, 0); }
 }
