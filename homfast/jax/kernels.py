@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _backends, _host_arrays
+from homfast import _arrays, _backends, _host_arrays
 
 Array = np.ndarray
 
