@@ -65,6 +65,7 @@ MUTANTS = [
         "__m256 fma(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }",
         "__m256 fma(__m256 a, __m256 b, __m256 c) { return add(mul(a, b), c); }",
         "bits_targets",
+        "cuda_operators",
     ),
     mutant(
         "the last column of a tail is not stored",
@@ -499,8 +500,8 @@ MUTANTS = [
     mutant(
         "CUDA: planes of the split are taken in the wrong order",
         CUDA + "bf16_product.cuh",
-        "        low -= bits_as<float>(both << 16);",
-        "        low -= bits_as<float>(both & 0xffff0000u);",
+        "low -= bits_as<float>(planes[q] << 16);",
+        "low -= bits_as<float>(planes[q] & 0xffff0000u);",
         *ON_CUDA,
     ),
     mutant(
