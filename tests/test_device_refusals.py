@@ -97,7 +97,9 @@ def test_arrays_that_only_dlpack_tells_about(pair):
 # Streams -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stream", ["7", 7.0, True, object()], ids=["str", "float", "bool", "object"])
+@pytest.mark.parametrize(
+    "stream", ["7", 7.0, True, object()], ids=["str", "float", "bool", "object"]
+)
 def test_a_stream_of_a_wrong_type(pair, stream):
     x, weight = pair
     x.stream = stream
