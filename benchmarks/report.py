@@ -239,7 +239,8 @@ def _bench_table(result: Mapping[str, Any]) -> str:
             f"{PRODUCTS[result['precision']]}; packing is inside of the clock for layers"
         )
     if result["dtype"] == "bfloat16":
-        said.append("NumPy widens, multiplies in float32 and rounds")
+        if any("numpy" in row["seconds"] for row in result["rows"]):
+            said.append("NumPy widens, multiplies in float32 and rounds")
     elif result.get("precision", "highest") != "highest":
         said.append("the peers compute in full float32")
     return "\n".join([*lines, "", f"{'; '.join(said)}; {_how(result)}"]) + "\n"
