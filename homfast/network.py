@@ -263,7 +263,7 @@ class ReLUNetwork:
         else:
             y = traced[0]
             shape = y.shape
-        trace, version = traced[1], self._version
+        trace, version, traced_shape = traced[1], self._version, tuple(traced[0].shape)
 
         def vjp(grad_output: Any) -> tuple[Any, list[Any]]:
             if version != self._version:
@@ -275,7 +275,7 @@ class ReLUNetwork:
             if grad.shape != shape:
                 raise ValueError(f"grad_output: got shape {grad.shape}, wanted {shape}, that of y")
             rows = place.contiguous(self._enter(place.as_rows(grad)))
-            grad_input, grad_weights = trace.pull_back(rows, True)
+            grad_input, grad_weights = trace.pull_back(place.reshaped(rows, traced_shape), True)
             grad_input = place.reshaped(self._leave(grad_input), (*shape[:-1], self.widths[0]))
             return (
                 place.result_like(grad_input, grad_output),
