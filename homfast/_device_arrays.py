@@ -147,6 +147,11 @@ def assign(array: Any, values: Any) -> None:
     library_of(array).assign(array, values)
 
 
+def add(array: Any, values: Any) -> None:
+    """array += values."""
+    library_of(array).add(array, values)
+
+
 def zeros_like(array: Any) -> Any:
     """Zeros of the shape and dtype of an array of the library."""
     described = Described(array, "weights")

@@ -251,6 +251,17 @@ OPERATORS = {
     "composed": lambda dtype: (
         measure.Gaussian(5, 13, seed=4, dtype=dtype) @ measure.Hadamard(13, 40, seed=3, dtype=dtype)
     ),
+    "sum": lambda dtype: (
+        measure.Gaussian(13, 40, seed=3, dtype=dtype)
+        + 0.5 * measure.Rademacher(13, 40, seed=4, dtype=dtype)
+    ),
+    "stacked": lambda dtype: measure.VStack(
+        [
+            measure.Gaussian(5, 40, seed=3, dtype=dtype),
+            measure.Hadamard(7, 40, seed=3, dtype=dtype).rows(0, 0),
+            measure.SparseSign(9, 40, seed=3, dtype=dtype),
+        ]
+    ),
 }
 
 
@@ -276,6 +287,59 @@ def test_operators(device, rng, dtype, name):
     out = device.array(np.full((2, m), np.nan, dtype))
     x, x_there = device.integers(rng, (2, n), dtype)
     assert op.forward(x_there, out=out) is out
+    np.testing.assert_allclose(device.host(out), op(x), **close)
+
+
+TRANSFORMS = {
+    "cosine": lambda dtype: measure.Cosine(13, 40, seed=3, dtype=dtype),
+    "cosine, odd": lambda dtype: measure.Cosine(7, 41, seed=3, dtype=dtype).rows(1, 5),
+    "circulant": lambda dtype: measure.Circulant(13, 40, seed=3, dtype=dtype),
+    "circulant, complex": lambda dtype: measure.Circulant(
+        13, 41, seed=3, dtype=np.result_type(dtype, np.complex64)
+    ),
+    "fourier": lambda dtype: measure.Fourier(
+        13, 40, seed=3, dtype=np.result_type(dtype, np.complex64)
+    ),
+    "fouriers": lambda dtype: measure.VStack(
+        [
+            measure.Fourier(5, 40, seed=seed, dtype=np.result_type(dtype, np.complex64))
+            for seed in range(2)
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms(device, rng, dtype, name):
+    """Where the backend has Fourier's; the others say so and compute the next call."""
+    op = TRANSFORMS[name](dtype)
+    m, n = op.shape
+    close = {"rtol": 1e-4 if dtype == np.float32 else 1e-11, "atol": 1e-4}
+
+    def values(shape):
+        real = rng.integers(-3, 4, shape).astype(op.dtype)
+        return real + 1j * real[..., ::-1] if op.dtype.kind == "c" else real
+
+    if device.backend != "cupy":
+        if op.dtype.kind == "f":
+            with pytest.raises(TypeError, match=r"backend 'cuda' has no products .* move the arr"):
+                op(device.array(values(n)))
+        return
+    for leading in ((), (0,), (3,), (2, 2)):
+        x, y = values((*leading, n)), values((*leading, m))
+        x_there, y_there = device.array(x), device.array(y)
+        pairs = [
+            (op(x_there), op(x)),
+            (op.adjoint(y_there), op.adjoint(y)),
+            (op.gram(x_there), op.gram(x)),
+            (op.H(y_there), op.H(y)),
+        ]
+        for found, wanted in pairs:
+            assert isinstance(found, device.kind) and found.dtype == wanted.dtype
+            np.testing.assert_allclose(device.host(found), wanted, **close)
+    out = device.array(np.full((2, m), np.nan, op.dtype))
+    x = values((2, n))
+    assert op.forward(device.array(x), out=out) is out
     np.testing.assert_allclose(device.host(out), op(x), **close)
 
 
@@ -317,11 +381,12 @@ def test_walsh_hadamard(device, rng, kind):
 @pytest.mark.parametrize(
     "op",
     [
-        measure.Circulant(4, 8),
-        measure.Fourier(4, 8),
+        measure.Fourier(4, 8, real_input=True),
+        2j * measure.Fourier(4, 8),
         measure.Gaussian(4, 8, dtype=np.complex64),
         measure.Kronecker(np.eye(2, dtype=np.float32), np.eye(4, dtype=np.float32)),
-        measure.VStack([measure.Gaussian(4, 8)]),
+        measure.Entries(np.arange(4), (2, 4)),
+        measure.RankOne(4, (2, 4)),
         measure.Gaussian(4, 8, seed=np.arange(1)),
     ],
     ids=lambda op: type(op).__name__,

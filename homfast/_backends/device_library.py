@@ -95,6 +95,10 @@ class _Torch:
         array.copy_(values)
 
     @staticmethod
+    def add(array, values):
+        array.add_(values)
+
+    @staticmethod
     def repeated(array, rows):
         return array.expand(rows, array.shape[1])
 
@@ -161,6 +165,11 @@ class _CuPy:
     def assign(array, values):
         with array.device:
             array[...] = values
+
+    @staticmethod
+    def add(array, values):
+        with array.device:
+            array += values
 
     @staticmethod
     def repeated(array, rows):
@@ -230,6 +239,10 @@ class _Standard:
     @staticmethod
     def assign(array, values):
         array[...] = values
+
+    @staticmethod
+    def add(array, values):
+        array[...] = _Standard._namespace(array).add(array, values)
 
     @staticmethod
     def repeated(array, rows):
