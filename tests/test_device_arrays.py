@@ -237,6 +237,37 @@ def test_a_loss_that_is_not_finite_changes_nothing(device, rng):
         same(device, one, other, "weights")
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_an_update_that_overflows_is_an_error(device, rng, dtype, optimizer):
+    _, there = network(device, rng, dtype)
+    x, target = (device.array(1e6 * rng.standard_normal((6, n)).astype(dtype)) for n in (9, 5))
+    huge = float(np.finfo(dtype).max)
+    with pytest.raises(FloatingPointError, match="update of step 0; "), np.errstate(all="ignore"):
+        homfast.fit(there, [(x, target)], optimizer=optimizer, learning_rate=huge)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (7, 0), (32, 8)])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_one_weight_that_overflows_is_found_at_its_step(device, rng, dtype, optimizer, place):
+    """No loss shows a unit that minus infinity turns off."""
+    first = np.zeros((33, 9), dtype)
+    first[place] = -np.inf
+    weights = device.array(first), device.array(np.zeros((4, 33), dtype))
+    there = homfast.ReLUNetwork(weights)
+    batch = device.array(np.ones((3, 9), dtype)), device.array(np.zeros((3, 4), dtype))
+    with pytest.raises(FloatingPointError, match="update of step 0; "), np.errstate(all="ignore"):
+        homfast.fit(there, [batch] * 3, optimizer=optimizer, learning_rate=1e-2)
+
+
+def test_a_second_moment_that_overflows_is_an_error(device, dtype):
+    """Its weight would never move again, and no loss would tell."""
+    there = homfast.ReLUNetwork([device.array(np.eye(4, 9, dtype=dtype))])
+    scale = dtype.type(np.sqrt(np.finfo(dtype).max) / 16)
+    batch = device.array(np.full((6, 9), scale)), device.array(np.zeros((6, 4), dtype))
+    with pytest.raises(FloatingPointError, match="update of step 0; "), np.errstate(all="ignore"):
+        homfast.fit(there, [batch], learning_rate=1e-3)
+
+
 # Operators ---------------------------------------------------------------------------------------
 
 OPERATORS = {
