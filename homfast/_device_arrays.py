@@ -137,6 +137,11 @@ def reshaped(array: Any, shape: tuple[int, ...]) -> Any:
     return library_of(array).reshape(array, shape)
 
 
+def swapped(array: Any) -> Any:
+    """A contiguous copy of an array of three axes with the last two exchanged."""
+    return library_of(array).swapped(array)
+
+
 def copied(array: Described) -> Any:
     """A contiguous copy, an array of the library, also of what belongs to a larger one."""
     return array.library.copy(array.array)

@@ -217,6 +217,10 @@ class DeviceArray:
     def add(self, array, other):
         return self.emulation.array(array.host + other.host, array.device)
 
+    def permute_dims(self, array, axes):
+        found = array.host.transpose(axes)
+        return DeviceArray(self.emulation, found, array.device, array.owner, array.stream)
+
     def broadcast_to(self, array, shape):
         found = np.broadcast_to(array.host, shape)
         return DeviceArray(self.emulation, found, array.device, array.owner, array.stream)

@@ -286,6 +286,9 @@ OPERATORS = {
         measure.Gaussian(13, 40, seed=3, dtype=dtype)
         + 0.5 * measure.Rademacher(13, 40, seed=4, dtype=dtype)
     ),
+    "kronecker": lambda dtype: measure.Kronecker(
+        measure.Gaussian(3, 5, seed=3, dtype=dtype), measure.Hadamard(4, 8, seed=4, dtype=dtype)
+    ),
     "stacked": lambda dtype: measure.VStack(
         [
             measure.Gaussian(5, 40, seed=3, dtype=dtype),
@@ -389,6 +392,16 @@ def test_dense_is_where_its_matrix_is(device, rng, dtype):
         measure.Dense(matrix)(x_there)
 
 
+def test_kronecker_of_matrices_there(device, rng, dtype):
+    (a, a_there), (b, b_there) = (device.integers(rng, s, dtype) for s in ((3, 5), (4, 2)))
+    x, x_there = device.integers(rng, (6, 10), dtype)
+    op, there = measure.Kronecker(a, b), measure.Kronecker(a_there, b_there)
+    same(device, there(x_there), op(x), "forward")
+    same(device, there.adjoint(there(x_there)), op.gram(x), "adjoint")
+    with pytest.raises(TypeError, match=r"^matrix: got a numpy\.ndarray on the CPU beside"):
+        op(x_there)
+
+
 @pytest.mark.parametrize("kind", [measure.Magnitude, measure.Intensity])
 def test_modulus(device, rng, dtype, kind):
     matrix, there = device.integers(rng, (6, 9), dtype)
@@ -415,7 +428,6 @@ def test_walsh_hadamard(device, rng, kind):
         measure.Fourier(4, 8, real_input=True),
         2j * measure.Fourier(4, 8),
         measure.Gaussian(4, 8, dtype=np.complex64),
-        measure.Kronecker(np.eye(2, dtype=np.float32), np.eye(4, dtype=np.float32)),
         measure.Entries(np.arange(4), (2, 4)),
         measure.RankOne(4, (2, 4)),
         measure.Gaussian(4, 8, seed=np.arange(1)),

@@ -107,6 +107,11 @@ class _Torch:
         return array.reshape(shape)
 
     @staticmethod
+    @_allocating
+    def swapped(array):
+        return array.transpose(1, 2).contiguous()
+
+    @staticmethod
     def device(array):
         return array.device.index or 0
 
@@ -180,6 +185,12 @@ class _CuPy:
         return array.reshape(shape)
 
     @staticmethod
+    @_allocating
+    def swapped(array):
+        with array.device:
+            return sys.modules["cupy"].ascontiguousarray(array.swapaxes(1, 2))
+
+    @staticmethod
     def device(array):
         return int(array.device.id)
 
@@ -251,6 +262,11 @@ class _Standard:
     @staticmethod
     def reshape(array, shape):
         return _Standard._namespace(array).reshape(array, tuple(shape))
+
+    @staticmethod
+    @_allocating
+    def swapped(array):
+        return _Standard.copy(_Standard._namespace(array).permute_dims(array, (0, 2, 1)))
 
     @staticmethod
     def device(array):
