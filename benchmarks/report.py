@@ -26,12 +26,15 @@ BLOCKS = {
     "precision": "homfast bench layers|networks --precision high",
     "invariance": "homfast bench invariance",
     "operators": "homfast bench operators",
+    "device": "homfast bench layers|networks|operators --device cuda",
     "recover": "homfast recover",
     "experiments": "homfast experiment --all",
     "recover-operators": "python benchmarks/recover_operators.py",
 }
 IN_DOCS = {"docs/operators.md": ("recover-operators",)}
-KINDS = tuple(name for name in BLOCKS if name not in ("bfloat16", "precision"))  # of results
+KINDS = tuple(
+    name for name in BLOCKS if name not in ("bfloat16", "precision", "device")
+)  # of results
 COLUMNS = {"layers": "(batch, in, out)", "networks": "batch, widths", "training": "batch, widths"}
 DISTURBED = 0.1  # as in homfast.bench.table
 PRODUCTS = {"highest": "six", "high": "three", "medium": "one"}
@@ -83,6 +86,8 @@ def read_results(folder: Path) -> dict[str, list[dict[str, Any]]]:
 def block_of(result: Mapping[str, Any]) -> str:
     """The block that a result belongs to."""
     kind = result["kind"]
+    if _on_device(result):
+        return "device"
     if kind in ("layers", "networks"):
         if result["dtype"] == "bfloat16":
             return "bfloat16"
@@ -189,6 +194,9 @@ def _machine_name(kind: str, result: Mapping[str, Any]) -> str:
             f"{result['budget']:g} s each, seed {result['seed']}; {config.get('cpu') or 'any CPU'}"
         )
     machine = result["machine"]
+    if _on_device(result):
+        numbers = f"{result['dtype']}, {result.get('precision', 'highest')!r}"
+        return f"{machine['device']}, driver {machine['driver']}, {machine['backend']}, {numbers}"
     backend = "" if machine["backend"] == "native" else f", backend {machine['backend']}"
     numbers = result["dtype"]
     precision = result.get("precision", "highest")
@@ -202,8 +210,14 @@ def _machine_name(kind: str, result: Mapping[str, Any]) -> str:
     )
 
 
+def _on_device(result: Mapping[str, Any]) -> bool:
+    return "device" in result.get("machine", {})
+
+
 def _command(result: Mapping[str, Any]) -> str:
     command = f"homfast bench {result['kind']}"
+    if _on_device(result):
+        command += " --device cuda"
     if result["dtype"] != "float32":
         return f"{command} --dtype {result['dtype']}"
     precision = result.get("precision", "highest")
@@ -230,9 +244,12 @@ def _bench_table(result: Mapping[str, Any]) -> str:
     means = "; ".join(f"{name} {mean:.2f}x" for name, mean in result["geometric_mean"].items())
     said = [
         f"Geometric mean of the ratios: {means or 'no peer was there'}. A ratio is the best peer's "
-        "time over ours, a bold one a loss; peak is that of multiply-adds on the target, measured "
-        "between the rounds"
+        "time over ours, a bold one a loss"
     ]
+    if _on_device(result):
+        said.append("times by CUDA events, operands in turns through more than the L2 cache")
+    else:
+        said.append("peak is that of multiply-adds on the target, measured between the rounds")
     if unit:
         said.append(
             "unit that of bf16 products on the matrix unit, of which a product takes "

@@ -137,6 +137,11 @@ def reshaped(array: Any, shape: tuple[int, ...]) -> Any:
     return library_of(array).reshape(array, shape)
 
 
+def swapped(array: Any) -> Any:
+    """A contiguous copy of an array of three axes with the last two exchanged."""
+    return library_of(array).swapped(array)
+
+
 def copied(array: Described) -> Any:
     """A contiguous copy, an array of the library, also of what belongs to a larger one."""
     return array.library.copy(array.array)
@@ -145,6 +150,11 @@ def copied(array: Described) -> Any:
 def assign(array: Any, values: Any) -> None:
     """array[...] = values."""
     library_of(array).assign(array, values)
+
+
+def add(array: Any, values: Any) -> None:
+    """array += values."""
+    library_of(array).add(array, values)
 
 
 def zeros_like(array: Any) -> Any:

@@ -214,6 +214,13 @@ class DeviceArray:
         assert np.may_share_memory(found, array.host) or not found.size, "a copy"
         return DeviceArray(self.emulation, found, array.device, array.owner, array.stream)
 
+    def add(self, array, other):
+        return self.emulation.array(array.host + other.host, array.device)
+
+    def permute_dims(self, array, axes):
+        found = array.host.transpose(axes)
+        return DeviceArray(self.emulation, found, array.device, array.owner, array.stream)
+
     def broadcast_to(self, array, shape):
         found = np.broadcast_to(array.host, shape)
         return DeviceArray(self.emulation, found, array.device, array.owner, array.stream)

@@ -237,6 +237,37 @@ def test_a_loss_that_is_not_finite_changes_nothing(device, rng):
         same(device, one, other, "weights")
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_an_update_that_overflows_is_an_error(device, rng, dtype, optimizer):
+    _, there = network(device, rng, dtype)
+    x, target = (device.array(1e6 * rng.standard_normal((6, n)).astype(dtype)) for n in (9, 5))
+    huge = float(np.finfo(dtype).max)
+    with pytest.raises(FloatingPointError, match="update of step 0; "), np.errstate(all="ignore"):
+        homfast.fit(there, [(x, target)], optimizer=optimizer, learning_rate=huge)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (7, 0), (32, 8)])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_one_weight_that_overflows_is_found_at_its_step(device, rng, dtype, optimizer, place):
+    """No loss shows a unit that minus infinity turns off."""
+    first = np.zeros((33, 9), dtype)
+    first[place] = -np.inf
+    weights = device.array(first), device.array(np.zeros((4, 33), dtype))
+    there = homfast.ReLUNetwork(weights)
+    batch = device.array(np.ones((3, 9), dtype)), device.array(np.zeros((3, 4), dtype))
+    with pytest.raises(FloatingPointError, match="update of step 0; "), np.errstate(all="ignore"):
+        homfast.fit(there, [batch] * 3, optimizer=optimizer, learning_rate=1e-2)
+
+
+def test_a_second_moment_that_overflows_is_an_error(device, dtype):
+    """Its weight would never move again, and no loss would tell."""
+    there = homfast.ReLUNetwork([device.array(np.eye(4, 9, dtype=dtype))])
+    scale = dtype.type(np.sqrt(np.finfo(dtype).max) / 16)
+    batch = device.array(np.full((6, 9), scale)), device.array(np.zeros((6, 4), dtype))
+    with pytest.raises(FloatingPointError, match="update of step 0; "), np.errstate(all="ignore"):
+        homfast.fit(there, [batch], learning_rate=1e-3)
+
+
 # Operators ---------------------------------------------------------------------------------------
 
 OPERATORS = {
@@ -250,6 +281,20 @@ OPERATORS = {
     "scaled": lambda dtype: -0.5 * measure.Rademacher(13, 40, seed=3, dtype=dtype),
     "composed": lambda dtype: (
         measure.Gaussian(5, 13, seed=4, dtype=dtype) @ measure.Hadamard(13, 40, seed=3, dtype=dtype)
+    ),
+    "sum": lambda dtype: (
+        measure.Gaussian(13, 40, seed=3, dtype=dtype)
+        + 0.5 * measure.Rademacher(13, 40, seed=4, dtype=dtype)
+    ),
+    "kronecker": lambda dtype: measure.Kronecker(
+        measure.Gaussian(3, 5, seed=3, dtype=dtype), measure.Hadamard(4, 8, seed=4, dtype=dtype)
+    ),
+    "stacked": lambda dtype: measure.VStack(
+        [
+            measure.Gaussian(5, 40, seed=3, dtype=dtype),
+            measure.Hadamard(7, 40, seed=3, dtype=dtype).rows(0, 0),
+            measure.SparseSign(9, 40, seed=3, dtype=dtype),
+        ]
     ),
 }
 
@@ -279,6 +324,59 @@ def test_operators(device, rng, dtype, name):
     np.testing.assert_allclose(device.host(out), op(x), **close)
 
 
+TRANSFORMS = {
+    "cosine": lambda dtype: measure.Cosine(13, 40, seed=3, dtype=dtype),
+    "cosine, odd": lambda dtype: measure.Cosine(7, 41, seed=3, dtype=dtype).rows(1, 5),
+    "circulant": lambda dtype: measure.Circulant(13, 40, seed=3, dtype=dtype),
+    "circulant, complex": lambda dtype: measure.Circulant(
+        13, 41, seed=3, dtype=np.result_type(dtype, np.complex64)
+    ),
+    "fourier": lambda dtype: measure.Fourier(
+        13, 40, seed=3, dtype=np.result_type(dtype, np.complex64)
+    ),
+    "fouriers": lambda dtype: measure.VStack(
+        [
+            measure.Fourier(5, 40, seed=seed, dtype=np.result_type(dtype, np.complex64))
+            for seed in range(2)
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms(device, rng, dtype, name):
+    """Where the backend has Fourier's; the others say so and compute the next call."""
+    op = TRANSFORMS[name](dtype)
+    m, n = op.shape
+    close = {"rtol": 1e-4 if dtype == np.float32 else 1e-11, "atol": 1e-4}
+
+    def values(shape):
+        real = rng.integers(-3, 4, shape).astype(op.dtype)
+        return real + 1j * real[..., ::-1] if op.dtype.kind == "c" else real
+
+    if device.backend != "cupy":
+        if op.dtype.kind == "f":
+            with pytest.raises(TypeError, match=r"backend 'cuda' has no products .* move the arr"):
+                op(device.array(values(n)))
+        return
+    for leading in ((), (0,), (3,), (2, 2)):
+        x, y = values((*leading, n)), values((*leading, m))
+        x_there, y_there = device.array(x), device.array(y)
+        pairs = [
+            (op(x_there), op(x)),
+            (op.adjoint(y_there), op.adjoint(y)),
+            (op.gram(x_there), op.gram(x)),
+            (op.H(y_there), op.H(y)),
+        ]
+        for found, wanted in pairs:
+            assert isinstance(found, device.kind) and found.dtype == wanted.dtype
+            np.testing.assert_allclose(device.host(found), wanted, **close)
+    out = device.array(np.full((2, m), np.nan, op.dtype))
+    x = values((2, n))
+    assert op.forward(device.array(x), out=out) is out
+    np.testing.assert_allclose(device.host(out), op(x), **close)
+
+
 def test_dense_is_where_its_matrix_is(device, rng, dtype):
     matrix, there = device.integers(rng, (6, 9), dtype)
     x, x_there = device.integers(rng, (4, 9), dtype)
@@ -292,6 +390,16 @@ def test_dense_is_where_its_matrix_is(device, rng, dtype):
         op(x)
     with pytest.raises(TypeError, match=r"^matrix: got a numpy\.ndarray on the CPU beside"):
         measure.Dense(matrix)(x_there)
+
+
+def test_kronecker_of_matrices_there(device, rng, dtype):
+    (a, a_there), (b, b_there) = (device.integers(rng, s, dtype) for s in ((3, 5), (4, 2)))
+    x, x_there = device.integers(rng, (6, 10), dtype)
+    op, there = measure.Kronecker(a, b), measure.Kronecker(a_there, b_there)
+    same(device, there(x_there), op(x), "forward")
+    same(device, there.adjoint(there(x_there)), op.gram(x), "adjoint")
+    with pytest.raises(TypeError, match=r"^matrix: got a numpy\.ndarray on the CPU beside"):
+        op(x_there)
 
 
 @pytest.mark.parametrize("kind", [measure.Magnitude, measure.Intensity])
@@ -317,11 +425,11 @@ def test_walsh_hadamard(device, rng, kind):
 @pytest.mark.parametrize(
     "op",
     [
-        measure.Circulant(4, 8),
-        measure.Fourier(4, 8),
+        measure.Fourier(4, 8, real_input=True),
+        2j * measure.Fourier(4, 8),
         measure.Gaussian(4, 8, dtype=np.complex64),
-        measure.Kronecker(np.eye(2, dtype=np.float32), np.eye(4, dtype=np.float32)),
-        measure.VStack([measure.Gaussian(4, 8)]),
+        measure.Entries(np.arange(4), (2, 4)),
+        measure.RankOne(4, (2, 4)),
         measure.Gaussian(4, 8, seed=np.arange(1)),
     ],
     ids=lambda op: type(op).__name__,

@@ -201,11 +201,17 @@ void bind_layers(py::module_& m) {
         py::arg("stream"));
 }
 
+double* flag(Call& call, const Optional& finite) {
+  index_t one = 1;
+  return finite ? call.elements<double>(*finite, "finite", one) : nullptr;
+}
+
 void bind_updates(py::module_& m) {
   m.def(
       "adam_update",
       [](const Object& weight, const Object& grad, const Object& first_moment,
-         const Object& second_moment, const std::vector<double>& coefficients, Handle stream) {
+         const Object& second_moment, const std::vector<double>& coefficients,
+         const Optional& finite, Handle stream) {
         check(coefficients.size() == 7, "coefficients: wanted seven");
         const auto& c = coefficients;
         const AdamCoefficients all{c[0], c[1], c[2], c[3], c[4], c[5], c[6]};
@@ -217,28 +223,31 @@ void bind_updates(py::module_& m) {
           const T* const g = call.elements<T>(grad, "grad", size);
           T* const first = call.elements<T>(first_moment, "first_moment", size);
           T* const second = call.elements<T>(second_moment, "second_moment", size);
-          call.run([&](Stream on) { adam_update<T>(w, g, first, second, size, all, on); });
+          double* const told = flag(call, finite);
+          call.run([&](Stream on) { adam_update<T>(w, g, first, second, size, all, told, on); });
         });
       },
       py::arg("weight"), py::arg("grad"), py::arg("first_moment"), py::arg("second_moment"),
-      py::arg("coefficients"), py::arg("stream"));
+      py::arg("coefficients"), py::arg("finite"), py::arg("stream"));
   m.def(
       "sgd_update",
       [](const Object& weight, const Object& grad, double learning_rate, double weight_decay,
-         Handle stream) {
+         const Optional& finite, Handle stream) {
         for_dtype(weight, "weight", [&](auto zero) {
           using T = decltype(zero);
           Call call(stream);
           index_t size = -1;
           T* const w = call.elements<T>(weight, "weight", size);
           const T* const g = call.elements<T>(grad, "grad", size);
+          double* const told = flag(call, finite);
           call.run([&](Stream on) {
-            sgd_update<T>(w, g, size, static_cast<T>(learning_rate), static_cast<T>(weight_decay), on);
+            sgd_update<T>(w, g, size, static_cast<T>(learning_rate), static_cast<T>(weight_decay), told,
+                          on);
           });
         });
       },
       py::arg("weight"), py::arg("grad"), py::arg("learning_rate"), py::arg("weight_decay"),
-      py::arg("stream"));
+      py::arg("finite"), py::arg("stream"));
   m.def("square_residual_scratch", &square_residual_scratch, py::arg("size"));
   m.def(
       "square_residual",

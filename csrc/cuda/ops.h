@@ -70,12 +70,14 @@ template <class T>
 bool narrow_forward(MatrixView<const T> x, const NetworkLayer<T>* layers, index_t count, T slope,
                     MatrixView<T> out, Precision precision, Stream stream);
 
+// NaN goes to *finite, unless that is null, where a weight or a second moment was written that is not
+// finite; else *finite stays what it is.
 template <class T>
 void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
-                 const AdamCoefficients& coefficients, Stream stream);
+                 const AdamCoefficients& coefficients, double* finite, Stream stream);
 template <class T>
 void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay,
-                Stream stream);
+                double* finite, Stream stream);
 
 // residual = scale (residual - target), *sum = the sum of the squares before scaling: partial sums
 // of fixed chunks, and these in their order.

@@ -5,10 +5,18 @@
 namespace homfast::cuda {
 namespace {
 
+// NaN to *finite, by however many threads, if the sum is not 0: products of what was written and 0 are
+// 0 where that is finite, and NaN else.
+template <class T>
+__device__ void report(T sum, double* finite) {
+  if (finite != nullptr && !(sum == T(0))) *finite = static_cast<double>(sum);
+}
+
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     adam_step(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
-              const AdamCoefficients c) {
+              const AdamCoefficients c, double* finite) {
+  T sum = 0;
   for (index_t i = global_index(); i < size; i += global_step()) {
     T w = weight[i], g = grad[i], first = first_moment[i], second = second_moment[i];
     if (c.decay_factor != 1.0) w = w * static_cast<T>(c.decay_factor);
@@ -16,19 +24,27 @@ __global__ void __launch_bounds__(kThreads)
     first = first * static_cast<T>(c.beta1) + static_cast<T>(1.0 - c.beta1) * g;
     second = second * static_cast<T>(c.beta2) + static_cast<T>(1.0 - c.beta2) * (g * g);
     const T denominator = root(second) * static_cast<T>(c.root_correction) + static_cast<T>(c.epsilon);
-    weight[i] = w - static_cast<T>(c.step_size) * (first / denominator);
+    w = w - static_cast<T>(c.step_size) * (first / denominator);
+    weight[i] = w;
     first_moment[i] = first;
     second_moment[i] = second;
+    sum = sum + w * T(0) + second * T(0);
   }
+  report(sum, finite);
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    sgd_step(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay) {
+    sgd_step(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay,
+             double* finite) {
+  T sum = 0;
   for (index_t i = global_index(); i < size; i += global_step()) {
-    const T w = weight[i];
-    weight[i] = w - learning_rate * (grad[i] + weight_decay * w);
+    T w = weight[i];
+    w = w - learning_rate * (grad[i] + weight_decay * w);
+    weight[i] = w;
+    sum = sum + w * T(0);
   }
+  report(sum, finite);
 }
 
 constexpr index_t kLossChunk = 1 << 14;
@@ -71,16 +87,16 @@ __global__ void __launch_bounds__(kThreads) sum_losses(const double* sums, index
 
 template <class T>
 void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,
-                 const AdamCoefficients& coefficients, Stream stream) {
+                 const AdamCoefficients& coefficients, double* finite, Stream stream) {
   launch("adam_update", adam_step<T>, blocks_for(size), kThreads, 0, stream, weight, grad,
-         first_moment, second_moment, size, coefficients);
+         first_moment, second_moment, size, coefficients, finite);
 }
 
 template <class T>
 void sgd_update(T* weight, const T* grad, index_t size, T learning_rate, T weight_decay,
-                Stream stream) {
+                double* finite, Stream stream) {
   launch("sgd_update", sgd_step<T>, blocks_for(size), kThreads, 0, stream, weight, grad, size,
-         learning_rate, weight_decay);
+         learning_rate, weight_decay, finite);
 }
 
 index_t square_residual_scratch(index_t size) {
@@ -102,8 +118,9 @@ void square_residual(T* residual, const T* target, index_t size, T scale, double
 }
 
 #define HF_INSTANTIATE(T)                                                                    \
-  template void adam_update<T>(T*, const T*, T*, T*, index_t, const AdamCoefficients&, Stream); \
-  template void sgd_update<T>(T*, const T*, index_t, T, T, Stream);                          \
+  template void adam_update<T>(T*, const T*, T*, T*, index_t, const AdamCoefficients&,       \
+                               double*, Stream);                                             \
+  template void sgd_update<T>(T*, const T*, index_t, T, T, double*, Stream);                 \
   template void square_residual<T>(T*, const T*, index_t, T, double*, Scratch, Stream);
 HF_INSTANTIATE(float)
 HF_INSTANTIATE(double)

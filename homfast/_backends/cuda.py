@@ -157,14 +157,16 @@ def network_forward(x, layers, negative_slope, masks, hidden, out):
     )
 
 
-def adam_update(weight, grad, first_moment, second_moment, coefficients):
+def adam_update(weight, grad, first_moment, second_moment, coefficients, finite=None):
+    """`finite` (1,), float64: NaN is written to it if a weight or second moment is not finite."""
     _cuda.adam_update(
-        weight, grad, first_moment, second_moment, list(coefficients), _stream(weight)
+        weight, grad, first_moment, second_moment, list(coefficients), finite, _stream(weight)
     )
 
 
-def sgd_update(weight, grad, learning_rate, weight_decay):
-    _cuda.sgd_update(weight, grad, learning_rate, weight_decay, _stream(weight))
+def sgd_update(weight, grad, learning_rate, weight_decay, finite=None):
+    """`finite`: as `adam_update`."""
+    _cuda.sgd_update(weight, grad, learning_rate, weight_decay, finite, _stream(weight))
 
 
 def square_residual(residual, target, scale, total):

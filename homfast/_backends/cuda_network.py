@@ -61,9 +61,10 @@ class DeviceTraining:
         return y, dy
 
     def fit_step(self, x, target, adam, learning_rate, weight_decay, first, second):
-        """As the protocol says, but for what the update made infinite: the next loss tells.
+        """As the protocol says. Waits for the device twice.
 
-        Waits for the device once: the loss decides about the update.
+        The loss decides about the update, and what that wrote about the step: the sum that the
+        loss was read from is NaN afterwards if that is not finite.
         """
         ops, layers = self._network.ops, self._network.layers
         residual, trace = self.trace(x)
@@ -76,10 +77,10 @@ class DeviceTraining:
         _, gradients = trace.pull_back(residual, False)
         for index, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
             if adam:
-                ops.adam_update(layer.array, gradient, first[index], second[index], adam)
+                ops.adam_update(layer.array, gradient, first[index], second[index], adam, total)
             else:
-                ops.sgd_update(layer.array, gradient, learning_rate, weight_decay)
-        return loss, True
+                ops.sgd_update(layer.array, gradient, learning_rate, weight_decay, total)
+        return loss, math.isfinite(float(total[0]))
 
 
 class DeviceTrace:

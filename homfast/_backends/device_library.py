@@ -95,12 +95,21 @@ class _Torch:
         array.copy_(values)
 
     @staticmethod
+    def add(array, values):
+        array.add_(values)
+
+    @staticmethod
     def repeated(array, rows):
         return array.expand(rows, array.shape[1])
 
     @staticmethod
     def reshape(array, shape):
         return array.reshape(shape)
+
+    @staticmethod
+    @_allocating
+    def swapped(array):
+        return array.transpose(1, 2).contiguous()
 
     @staticmethod
     def device(array):
@@ -163,12 +172,23 @@ class _CuPy:
             array[...] = values
 
     @staticmethod
+    def add(array, values):
+        with array.device:
+            array += values
+
+    @staticmethod
     def repeated(array, rows):
         return sys.modules["cupy"].broadcast_to(array, (rows, array.shape[1]))
 
     @staticmethod
     def reshape(array, shape):
         return array.reshape(shape)
+
+    @staticmethod
+    @_allocating
+    def swapped(array):
+        with array.device:
+            return sys.modules["cupy"].ascontiguousarray(array.swapaxes(1, 2))
 
     @staticmethod
     def device(array):
@@ -232,12 +252,21 @@ class _Standard:
         array[...] = values
 
     @staticmethod
+    def add(array, values):
+        array[...] = _Standard._namespace(array).add(array, values)
+
+    @staticmethod
     def repeated(array, rows):
         return _Standard._namespace(array).broadcast_to(array, (rows, array.shape[1]))
 
     @staticmethod
     def reshape(array, shape):
         return _Standard._namespace(array).reshape(array, tuple(shape))
+
+    @staticmethod
+    @_allocating
+    def swapped(array):
+        return _Standard.copy(_Standard._namespace(array).permute_dims(array, (0, 2, 1)))
 
     @staticmethod
     def device(array):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from homfast.bench import arithmetic
-from homfast.bench.plan import Plan, print_backend_note
+from homfast.bench.plan import Plan, options_of, print_backend_note
 
 KINDS = ("layers", "networks", "training", "operators", "invariance")
 
@@ -68,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> Plan:
     if args.device == "cuda":
-        raise RuntimeError(_why_not_cuda())
+        from homfast.bench import device_plan
+
+        return device_plan.plan(args)
     if args.kind == "operators":
         from homfast.bench import operators
 
@@ -76,16 +78,6 @@ def _plan(args: argparse.Namespace) -> Plan:
     if args.scale is not None:
         raise ValueError("--scale: is for operators; --shapes sets those of the other kinds")
     return _Plan(args)
-
-
-def _why_not_cuda() -> str:
-    from homfast import _backends
-
-    reasons = [(name, _backends.load(name).why_unavailable()) for name in _backends.GPU_NAMES]
-    if all(reason for _, reason in reasons):
-        said = "; ".join(f"{name}: {reason}" for name, reason in reasons)
-        return f"--device: 'cuda' cannot be had here ({said}); leave it out to measure the CPU"
-    return "--device: got 'cuda', wanted 'cpu': there are measurements of the CPU only"
 
 
 class _Plan(Plan):
@@ -98,7 +90,7 @@ class _Plan(Plan):
         super().__init__(args)
         self.kind: Any = importlib.import_module(f"homfast.bench.{args.kind}")
         self.cases = [self.kind.parse(s) for s in args.shapes] if args.shapes else self.kind.CASES
-        self.options = _options(self.kind, args)
+        self.options = options_of(self.kind, args)
         names = args.peers if args.peers is not None else self.kind.PEERS
         if not self.kind.PEERS:  # our kernels beside themselves
             if names:
@@ -170,22 +162,6 @@ class _Plan(Plan):
         if self.args.plot:
             title = f"{self.args.kind}, {self.args.dtype}: {machine.line(report['machine'])}"
             roofline.draw(self.args.plot, report["rows"], bandwidth, title)
-
-
-def _options(kind: Any, args: argparse.Namespace) -> dict[str, str]:
-    """What ``kind.comparison`` is called with besides; ValueError for what `kind` cannot do."""
-    if args.dtype not in kind.DTYPES:
-        wanted = " or ".join(kind.DTYPES)
-        raise ValueError(f"--dtype: got {args.dtype}, wanted {wanted} for {args.kind}")
-    arithmetic.numpy_dtype(args.dtype)  # complains of a package that is not there
-    if args.precision is None:
-        return {}
-    if args.precision not in kind.PRECISIONS:
-        wanted = " or ".join(kind.PRECISIONS) or "none"
-        raise ValueError(f"--precision: got {args.precision}, wanted {wanted} for {args.kind}")
-    if args.dtype != "float32":
-        raise ValueError(f"--precision: is a choice for float32, got --dtype {args.dtype}")
-    return {"precision": args.precision}
 
 
 def _roofs_line(roofs: Mapping[str, float], bandwidth: float) -> str:

@@ -122,6 +122,7 @@ def checked_twice(
     data: Any,
     reference: Callable[[Any], Sequence[Any]],
     check: Callable[[str, Any, Any, str], None] | None,
+    own: Callable[[str | None], Any] = ours.Homfast,
 ) -> Comparison:
     """The contenders on `data`, checked for equality on `exact` and for a bound on `data`.
 
@@ -140,8 +141,10 @@ def checked_twice(
     check : callable or None
         ``check(name, result, data, precision)`` raises WrongResult for a result on `data` that is
         farther off than `precision` allows, which is "highest" for peers.
+    own : callable
+        ``own(precision)`` makes our contenders.
     """
-    wanted, own = reference(exact), ours.Homfast(precision)
+    wanted, mine = reference(exact), own(precision)
 
     def equal(name: str, result: Any) -> None:
         expected.check_equal(name, result, wanted)
@@ -150,9 +153,9 @@ def checked_twice(
         if check is not None:
             check(name, result, data, precision or "highest" if name == ours.name else "highest")
 
-    _, absent = checked_contenders(operation, peers, exact, equal, own=own)
+    _, absent = checked_contenders(operation, peers, exact, equal, own=mine)
     present = [peer for peer in peers if peer.name not in absent]
-    contenders, _ = checked_contenders(operation, present, data, bounded, own=own)
+    contenders, _ = checked_contenders(operation, present, data, bounded, own=mine)
     return Comparison(case, direction, contenders, absent)
 
 
@@ -196,7 +199,7 @@ def run(
             deadline=deadline,
             between=lambda: roofs(dtype),
         )
-        yield _row(comparison, measured, dtype, options.get("precision"), others.share())
+        yield row_of(comparison, measured, dtype, options.get("precision"), others.share())
 
 
 def geometric_means(rows: Iterable[Row]) -> dict[str, float]:
@@ -208,13 +211,14 @@ def geometric_means(rows: Iterable[Row]) -> dict[str, float]:
     return {direction: statistics.geometric_mean(values) for direction, values in ratios.items()}
 
 
-def _row(
+def row_of(
     comparison: Comparison,
     measured: Measured,
     dtype: str,
     precision: str | None,
     share_of_others: float | None,
 ) -> Row:
+    """The line of a measured comparison."""
     case, direction = comparison.case, comparison.direction
     flops = case.flops(direction)
     seconds = {name: measured.median(name) for name in measured.bursts}

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from homfast._backends import reference
+from homfast._backends.device_library import is_on_device
+from homfast._places import place_of
 from homfast.bench import arithmetic
 from homfast.bench.arithmetic import widened
 from homfast.bench.data import LayerData, NetworkData
@@ -30,6 +32,10 @@ def arrays_of(result: Any) -> list[np.ndarray]:
     """The arrays in a result: one array or tensor, or nested tuples and lists of them."""
     if isinstance(result, (tuple, list)):
         return [array for part in result for array in arrays_of(part)]
+    if type(result) is not np.ndarray and is_on_device(result):
+        host = place_of(result).to_host(result)
+        narrow = host.dtype.names is not None  # the package's own name for bfloat16
+        return [host.view(arithmetic.numpy_dtype("bfloat16")) if narrow else host]
     if hasattr(result, "detach"):
         result = result.detach()
         if arithmetic.is_bfloat16(str(result.dtype).removeprefix("torch.")):

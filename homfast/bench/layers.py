@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from homfast.bench import arithmetic, cases, expected
+from homfast.bench import arithmetic, cases, expected, ours
 from homfast.bench.cases import LayerCase
 from homfast.bench.compare import Comparison, checked_twice
 from homfast.bench.data import exact_layer_data, layer_data
@@ -20,7 +20,12 @@ parse = cases.parse_layer
 
 
 def comparison(
-    case: LayerCase, direction: str, dtype: str, peers: Sequence[Any], precision: str | None = None
+    case: LayerCase,
+    direction: str,
+    dtype: str,
+    peers: Sequence[Any],
+    precision: str | None = None,
+    own: Callable[[str | None], Any] = ours.Homfast,
 ) -> Comparison:
     """The contenders for `case`, checked on exact data and, forward, on the timed data.
 
@@ -32,6 +37,8 @@ def comparison(
     peers : sequence
     precision : {"highest", "high", "medium"}, optional
         Of our float32 products, and of their bound; the peers compute theirs as "highest".
+    own : callable
+        ``own(precision)`` makes our contenders.
 
     Returns
     -------
@@ -54,4 +61,5 @@ def comparison(
         data=layer_data(case, dtype),
         reference=reference[direction],
         check=expected.check_layer if direction == "forward" else None,
+        own=own,
     )

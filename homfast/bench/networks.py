@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from homfast.bench import arithmetic, cases, expected
+from homfast.bench import arithmetic, cases, expected, ours
 from homfast.bench.cases import NetworkCase
 from homfast.bench.compare import Comparison, checked_twice
 from homfast.bench.data import exact_network_data, network_data
@@ -25,6 +25,7 @@ def comparison(
     dtype: str,
     peers: Sequence[Any],
     precision: str | None = None,
+    own: Callable[[str | None], Any] = ours.Homfast,
 ) -> Comparison:
     """The contenders for `case`, checked on exact data and, forward, on the timed data.
 
@@ -36,6 +37,8 @@ def comparison(
     peers : sequence
     precision : {"highest", "high", "medium"}, optional
         Of our float32 products, and of their bound; the peers compute theirs as "highest".
+    own : callable
+        ``own(precision)`` makes our contenders.
 
     Returns
     -------
@@ -58,4 +61,5 @@ def comparison(
         data=network_data(case, dtype),
         reference=reference[direction],
         check=expected.check_network,
+        own=own,
     )

@@ -29,7 +29,7 @@ from homfast.bench.peers import PeerUnavailable
 SEED = 7
 ROWS, COLUMNS, BATCHES = 16384, 65536, (1, 64)  # 4 GiB stored
 STORED_ROWS, STORED_COLUMNS = 2048, 8192
-_FAMILIES: dict[str, Any] = {"Rademacher": measure.Rademacher, "Gaussian": measure.Gaussian}
+FAMILIES: dict[str, Any] = {"Rademacher": measure.Rademacher, "Gaussian": measure.Gaussian}
 _BLOCKS: dict[str, Any] = {
     "Rademacher": functools.partial(reference.rademacher_block, SEED, stream_word(RADEMACHER)),
     "Gaussian": functools.partial(reference.gaussian_block, SEED, stream_word(GAUSSIAN, 4)),
@@ -43,14 +43,14 @@ _stored: dict[tuple[str, int, int], np.ndarray] = {}
 def tasks(scale: int) -> Iterator[Task]:
     """The lines, with sizes divided by `scale`."""
     m, n = scaled(ROWS, scale, 2), scaled(COLUMNS, scale, 2)
-    for family in _FAMILIES:
+    for family in FAMILIES:
         operator = f"{family} on the fly"
         for batch in BATCHES:
             for product in ("forward", "adjoint"):
                 make = functools.partial(_on_the_fly, family, m, n, batch, product)
                 probe = MemoryProbe(family, m, n, batch, product)
                 yield Task(operator, _size(m, n, batch), product, make, probe)
-    for family in _FAMILIES:
+    for family in FAMILIES:
         make = functools.partial(_gram, family, m, n, 1)
         probe = MemoryProbe(family, m, n, 1, "gram")
         yield Task(f"{family} on the fly", _size(m, n, 1), "gram", make, probe)
@@ -72,29 +72,29 @@ def _size(m: int, n: int, batch: int) -> str:
 def _on_the_fly(
     family: str, m: int, n: int, batch: int, product: str, libraries: Libraries
 ) -> Comparison:
-    op = _FAMILIES[family](m, n, seed=SEED, store=False)
+    op = FAMILIES[family](m, n, seed=SEED, store=False)
     x, out = _arrays(m, n, batch, product)
     adjoint, own = product == "adjoint", getattr(op, product)
 
     def numpy_peer(_: Any) -> Call:
-        matrix = _stored_matrix(family, m, n)
+        matrix = stored_matrix(family, m, n)
         right, result = matrix if adjoint else matrix.T, np.empty_like(out)
         return lambda: np.matmul(x, right, out=result)
 
     def torch_peer(torch: Any) -> Call:
-        matrix = torch.from_numpy(_stored_matrix(family, m, n))
+        matrix = torch.from_numpy(stored_matrix(family, m, n))
         left, right = torch.from_numpy(x), matrix if adjoint else matrix.T
         result = torch.empty(out.shape)
         return lambda: torch.mm(left, right, out=result)
 
     peers = {"numpy": numpy_peer, "torch": torch_peer}
-    check = _sample_check(family, m, n, x, product)
+    check = sample_check(family, m, n, x, product)
     return libraries.compared(lambda: own(x, out=out), peers, check)
 
 
 def _gram(family: str, m: int, n: int, batch: int, libraries: Libraries) -> Comparison:
     """Both halves are checked in lines of their own; here that the bits are those of the two."""
-    op = _FAMILIES[family](m, n, seed=SEED, store=False)
+    op = FAMILIES[family](m, n, seed=SEED, store=False)
     x, _ = _arrays(m, n, batch, "forward")
     wanted = op.adjoint(op.forward(x))
 
@@ -115,7 +115,7 @@ def _stored_gaussian(m: int, n: int, batch: int, product: str, libraries: Librar
     x, out = _arrays(m, n, batch, product)
     result = np.empty_like(out)
     peers = {"homfast Dense": lambda _: lambda: dense(x, out=result)}
-    check = _sample_check("Gaussian", m, n, x, product)
+    check = sample_check("Gaussian", m, n, x, product)
     return libraries.compared(lambda: own(x, out=out), peers, check)
 
 
@@ -125,7 +125,7 @@ def _arrays(m: int, n: int, batch: int, product: str) -> tuple[np.ndarray, np.nd
     return x, np.empty((batch, sizes[1]), np.float32)
 
 
-def _sample_check(family: str, m: int, n: int, x: np.ndarray, product: str) -> Check:
+def sample_check(family: str, m: int, n: int, x: np.ndarray, product: str) -> Check:
     """The first and last results against the reference's entries, within gamma_K |x| |A|."""
     size = n if product == "adjoint" else m
     count = min(_SAMPLED, size)
@@ -153,7 +153,7 @@ def _sample_check(family: str, m: int, n: int, x: np.ndarray, product: str) -> C
     return check
 
 
-def _stored_matrix(family: str, m: int, n: int) -> np.ndarray:
+def stored_matrix(family: str, m: int, n: int) -> np.ndarray:
     """The whole matrix, if there is room for it; the one before is freed."""
     key = family, m, n
     if key not in _stored:
@@ -165,7 +165,7 @@ def _stored_matrix(family: str, m: int, n: int) -> np.ndarray:
                 "memory are free; --scale 2 takes a quarter"
             )
         try:
-            _stored[key] = _FAMILIES[family](m, n, seed=SEED).to_dense()
+            _stored[key] = FAMILIES[family](m, n, seed=SEED).to_dense()
         except MemoryError as error:
             raise PeerUnavailable(str(error)) from error
     return _stored[key]

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from homfast.bench import arithmetic
+
 
 class Plan:
     """Checked arguments and what follows from them; a kind adds its own, and ``measure``.
@@ -65,6 +67,22 @@ class Plan:
         if self.args.json:
             text = json.dumps(_rounded(report), indent=1)
             Path(self.args.json).write_text(text + "\n", encoding="utf-8")
+
+
+def options_of(kind: Any, args: argparse.Namespace) -> dict[str, str]:
+    """What ``kind.comparison`` is called with besides; ValueError for what `kind` cannot do."""
+    if args.dtype not in kind.DTYPES:
+        wanted = " or ".join(kind.DTYPES)
+        raise ValueError(f"--dtype: got {args.dtype}, wanted {wanted} for {args.kind}")
+    arithmetic.numpy_dtype(args.dtype)  # complains of a package that is not there
+    if args.precision is None:
+        return {}
+    if args.precision not in kind.PRECISIONS:
+        wanted = " or ".join(kind.PRECISIONS) or "none"
+        raise ValueError(f"--precision: got {args.precision}, wanted {wanted} for {args.kind}")
+    if args.dtype != "float32":
+        raise ValueError(f"--precision: is a choice for float32, got --dtype {args.dtype}")
+    return {"precision": args.precision}
 
 
 @contextlib.contextmanager

@@ -27,22 +27,22 @@ class TorchPeer:
     def layers_forward(self, data: LayerData) -> Contender:
         """``relu_(linear(x, weight))``."""
         x, weight = _tensors((data.x, data.weight))
-        return Contender(self.name, lambda: torch.relu_(linear(x, weight)), context=_inference_mode)
+        return Contender(self.name, lambda: torch.relu_(linear(x, weight)), context=inference_mode)
 
     def layers_backward(self, data: LayerData) -> Contender:
         """ATen's ReLU backward, then two products."""
         operands = _tensors(data)
-        return Contender(self.name, lambda: _backward(*operands), context=_inference_mode)
+        return Contender(self.name, lambda: run_backward(*operands), context=inference_mode)
 
     def networks_forward(self, data: NetworkData) -> Contender:
         """The layers one after the other."""
         x, *weights = _tensors((data.x, *data.weights))
-        return Contender(self.name, lambda: _network(x, weights), context=_inference_mode)
+        return Contender(self.name, lambda: run_network(x, weights), context=inference_mode)
 
     def networks_gradients(self, data: NetworkData) -> Contender:
         """Forward with kept layer inputs, then the products of the backward pass."""
         operands = _tensors((data.x, data.grad_output, *data.weights))
-        return Contender(self.name, lambda: _gradients(*operands), context=_inference_mode)
+        return Contender(self.name, lambda: run_gradients(*operands), context=inference_mode)
 
 
 class TorchAutogradPeer:
@@ -69,7 +69,7 @@ class TorchAutogradPeer:
         leaves = [x.requires_grad_(), *(w.requires_grad_() for w in weights)]
 
         def gradients():
-            y = _network(leaves[0], leaves[1:])
+            y = run_network(leaves[0], leaves[1:])
             return y, torch.autograd.grad(y, leaves, grad_output)
 
         return Contender(self.name, gradients, context=_highest_precision)
@@ -88,27 +88,27 @@ class TorchCompilePeer:
 
     def layers_backward(self, data: LayerData) -> Contender:
         """What `TorchPeer` calls, compiled: autograd's graph would have more to do."""
-        return self._contender(_backward, *_tensors(data))
+        return self._contender(run_backward, *_tensors(data))
 
     def networks_forward(self, data: NetworkData) -> Contender:
         """The compiled network."""
         x, *weights = _tensors((data.x, *data.weights))
-        return self._contender(lambda x, *weights: _network(x, weights), x, *weights)
+        return self._contender(lambda x, *weights: run_network(x, weights), x, *weights)
 
     def networks_gradients(self, data: NetworkData) -> Contender:
         """What `TorchPeer` calls, compiled."""
-        return self._contender(_gradients, *_tensors((data.x, data.grad_output, *data.weights)))
+        return self._contender(run_gradients, *_tensors((data.x, data.grad_output, *data.weights)))
 
     def training_step(self, data: NetworkData, learning_rate: float) -> Contender:
         """Loss and gradients compiled, then ``Adam(fused=True)``, one kernel already."""
-        loss = _compiled(_loss)
-        _try(_training(self.name, data, learning_rate, loss, fused=True).result)
+        loss = compile_function(_loss)
+        attempt(_training(self.name, data, learning_rate, loss, fused=True).result)
         return _training(self.name, data, learning_rate, loss, fused=True)  # at its first step
 
     def _contender(self, function: Callable[..., Any], *operands: Any) -> Contender:
-        compiled = _compiled(function)
-        contender = Contender(self.name, lambda: compiled(*operands), context=_inference_mode)
-        _try(contender.result)
+        compiled = compile_function(function)
+        contender = Contender(self.name, lambda: compiled(*operands), context=inference_mode)
+        attempt(contender.result)
         return contender
 
 
@@ -138,18 +138,21 @@ def _tensors(arrays: Sequence[Any]) -> list[Any]:
     return [torch.from_numpy(array) for array in arrays]
 
 
-def _network(x: Any, weights: Sequence[Any]) -> Any:
+def run_network(x: Any, weights: Sequence[Any]) -> Any:
+    """The layers one after the other, the last without a ReLU."""
     for weight in weights[:-1]:
         x = torch.relu_(linear(x, weight))
     return linear(x, weights[-1])
 
 
-def _backward(x: Any, weight: Any, grad_output: Any, y: Any) -> Any:
+def run_backward(x: Any, weight: Any, grad_output: Any, y: Any) -> Any:
+    """Both gradients of a layer from its result."""
     grad = torch.ops.aten.threshold_backward.default(grad_output, y, 0)
     return grad @ weight, grad.t() @ x
 
 
-def _gradients(x: Any, grad_output: Any, *weights: Any) -> Any:
+def run_gradients(x: Any, grad_output: Any, *weights: Any) -> Any:
+    """Output and gradients of a network, without autograd."""
     relu_backward = torch.ops.aten.threshold_backward.default
     inputs = [x]
     for weight in weights[:-1]:
@@ -165,7 +168,7 @@ def _gradients(x: Any, grad_output: Any, *weights: Any) -> Any:
 
 
 def _loss(x: Any, target: Any, *weights: Any) -> Any:
-    return torch.nn.functional.mse_loss(_network(x, weights), target)
+    return torch.nn.functional.mse_loss(run_network(x, weights), target)
 
 
 def _training(
@@ -190,14 +193,15 @@ def _training(
     return Contender(name, lambda: step().item(), run=run, context=_highest_precision)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``torch.compile`` for one shape."""
     # Graphs of other shapes are forgotten: beyond a few, dynamo goes back to eager in silence.
     torch.compiler.reset()
     compiled: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False)
     return compiled
 
 
-def _try(call: Callable[[], Any]) -> None:
+def attempt(call: Callable[[], Any]) -> None:
     """The first call, which compiles; PeerUnavailable says why it cannot."""
     try:
         call()
@@ -218,6 +222,7 @@ def _highest_precision() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _inference_mode() -> Iterator[None]:
+def inference_mode() -> Iterator[None]:
+    """Nothing recorded, products in full precision."""
     with _highest_precision(), torch.inference_mode():
         yield

@@ -129,6 +129,16 @@ class Sum(_Combination):
         self._parts[1]._adjoint_rows(rows, term)
         np.add(out, term, out=out)
 
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        term = at.empty(rows, out.shape[1])
+        self._parts[0]._device_rows(at, rows, adjoint, out)
+        self._parts[1]._device_rows(at, rows, adjoint, term)
+        at.add(out, term)
+
+    @property
+    def _complex_on_device(self) -> bool:  # type: ignore[override]
+        return all(part._complex_on_device for part in self._parts)
+
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
         return self._parts[0].to_dense() + self._parts[1].to_dense()
@@ -259,6 +269,26 @@ class VStack(_Combination):
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
         return np.concatenate([op.to_dense() for op in self._parts], axis=-2)
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        spans = [(op, s) for op, s in zip(self._parts, self._ranges(), strict=True) if op.shape[0]]
+        if not adjoint:
+            for op, span in spans:
+                part = at.empty(rows, op.shape[0])
+                op._device_rows(at, rows, False, part)
+                at.place.assign(out[:, span], part)
+            return
+        at.zero(out)
+        term = at.empty(rows, out.shape[1])
+        for op, span in spans:
+            part = at.empty(rows, op.shape[0])
+            at.place.assign(part, rows[:, span])
+            op._device_rows(at, part, True, term)
+            at.add(out, term)
+
+    @property
+    def _complex_on_device(self) -> bool:  # type: ignore[override]
+        return all(part._complex_on_device for part in self._parts)
 
     def rows(self, i0: int, i1: int) -> Operator:
         """The operator of rows i0 <= i < i1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -82,6 +83,15 @@ class Circulant(WholeTransform):
 
     def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
         self._convolve(rows, True, out)
+
+    def _device_tables(self, at: Any) -> tuple[Any, ...]:
+        if self._spectrum is None:
+            self._make_spectrum()
+        return (*super()._device_tables(at), at.upload(self._spectrum))
+
+    def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        _, spectrum = self._kept(at, lambda: self._device_tables(at))
+        at.backend.convolve(rows, spectrum, adjoint, out)
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""

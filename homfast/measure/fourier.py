@@ -59,6 +59,9 @@ class Cosine(_Orthonormal):
     def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
         _backends.automatic().inverse_cosine(rows, out)
 
+    def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        (at.backend.inverse_cosine if adjoint else at.backend.cosine)(rows, out)
+
 
 class Fourier(_Orthonormal):
     """Random rows of the orthonormal discrete Fourier transform; E[A^H A] = I.
@@ -112,3 +115,6 @@ class Fourier(_Orthonormal):
 
     def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
         _backends.automatic().inverse_fourier(rows, out)
+
+    def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        (at.backend.inverse_fourier if adjoint else at.backend.fourier)(rows, out)

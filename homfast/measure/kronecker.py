@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _memory
+from homfast import _arrays, _memory, _places
 from homfast.measure.algebra import _Combination, dtypes_of
 from homfast.measure.dense import Dense
 from homfast.measure.operator import Operator
@@ -66,6 +66,20 @@ class Kronecker(_Combination):
         apply_a(columns.reshape(batch * m2, n1), done)
         out[...] = done.reshape(batch, m2, m1).swapaxes(1, 2).reshape(batch, m1 * m2)
 
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        a, b = self._parts
+        (m1, n1), (m2, n2) = (op.shape[::-1] if adjoint else op.shape for op in (a, b))
+        batch, place = rows.shape[0], at.place
+        matrices = place.reshaped(place.contiguous(rows), (batch * n1, n2))
+        half = at.empty(matrices, m2)
+        b._device_rows(at, matrices, adjoint, half)
+        columns = place.swapped(place.reshaped(half, (batch, n1, m2)))
+        columns = place.reshaped(columns, (batch * m2, n1))
+        done = at.empty(columns, m1)
+        a._device_rows(at, columns, adjoint, done)
+        found = place.swapped(place.reshaped(done, (batch, m2, m1)))
+        place.assign(out, place.reshaped(found, (batch, m1 * m2)))
+
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m1 m2, n1 n2)."""
         self._check_dense()
@@ -82,4 +96,6 @@ class Kronecker(_Combination):
 def _operator(factor: Any, name: str) -> Operator:
     if isinstance(factor, Operator):
         return factor
+    if _places.place_of(factor).on_device:
+        return Dense(factor)
     return Dense(_arrays.host_array(factor, name, (*_arrays.FLOATS, *_arrays.COMPLEX)))

@@ -47,6 +47,10 @@ class Device:
         rows = self.place.broadcast_rows([self.upload(zeros)], out.shape[0])
         self.place.assign(out, rows[0])
 
+    def add(self, out: Any, term: Any) -> None:
+        """out += term, each element rounded once, by the library."""
+        self.place.add(out, term)
+
     def scale(self, out: Any, factor: float) -> None:
         """out *= factor, unless that is 1."""
         if factor != 1.0:
@@ -60,9 +64,10 @@ class Device:
 
 def check(op: Any, array: Any, name: str, dtype: np.dtype) -> Any:
     """``array``, on a device, as `homfast._device_arrays` describes it."""
-    if dtype.kind == "c" or op.dtype.kind == "c":
-        raise refused(op, name, array, "complex operators compute on the CPU")
-    checked = _places.place_of(array).checked_array(array, name)
+    if (dtype.kind == "c" or op.dtype.kind == "c") and not op._complex_on_device:
+        raise refused(op, name, array, "complex operators like it compute on the CPU")
+    dtypes = (*_arrays.FLOATS, *_arrays.COMPLEX)
+    checked = _places.place_of(array).checked_array(array, name, dtypes)
     if checked.dtype != dtype:
         raise TypeError(
             f"{name}: got {checked.dtype}, wanted {dtype}, the dtype of the operator; cast it, or "

@@ -57,6 +57,9 @@ class RowProducts(abc.ABC):
         """`_forward_rows`, or `_adjoint_rows`, on the device of `at`."""
         raise on_device.refused(self, "rows", rows, at.without)
 
+    # Whether `_device_rows` takes the complex rows of a complex operator.
+    _complex_on_device = False
+
     # What it is -----------------------------------------------------------------------------------
 
     @property

@@ -6,11 +6,13 @@ import abc
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from homfast import _backends, _memory
 from homfast._backends import threads
+from homfast.measure import on_device
 from homfast.measure.seeded import SeededOperator
 
 _CHUNK = 1 << 18  # elements transformed at a time
@@ -65,8 +67,12 @@ class SubsampledTransform(SeededOperator):
 class WholeTransform(SubsampledTransform):
     """One that runs the whole transform and picks from its result.
 
-    A family is a subclass with `_transform` and `_transform_adjoint`, on all rows, unscaled.
+    A family is a subclass with `_transform` and `_transform_adjoint`, on all rows, unscaled, and
+    with `_device_transform`, which is both on a device.
     """
+
+    _complex_on_device = True
+    _tables: on_device.Tables | None = None
 
     @abc.abstractmethod
     def _transform(self, rows: np.ndarray, out: np.ndarray) -> None:
@@ -75,6 +81,34 @@ class WholeTransform(SubsampledTransform):
     @abc.abstractmethod
     def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
         """out (batch, n) = the adjoint of that."""
+
+    @abc.abstractmethod
+    def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        """`_transform`, or its adjoint, on the device of `at`, whose backend has Fourier's."""
+
+    def _kept(self, at: on_device.Device, make: Callable[[], Any]) -> Any:
+        """What the family has derived from its seed, on the device."""
+        if self._tables is None:
+            self._tables = on_device.Tables()
+        return self._tables.get(at, make)
+
+    def _device_tables(self, at: on_device.Device) -> tuple[Any, ...]:
+        """Uploaded once a device: the row indices, and what a family has besides."""
+        return (at.upload(self.row_indices),)
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        if not hasattr(at.backend, "fourier"):
+            super()._device_rows(at, rows, adjoint, out)
+        indices = self._kept(at, lambda: self._device_tables(at))[0]
+        full = at.empty(rows, self._size)
+        if adjoint:
+            at.zero(full)
+            full[:, indices] = rows
+            self._device_transform(at, full, True, out)
+        else:
+            self._device_transform(at, rows, False, full)
+            out[...] = full[:, indices]
+        at.scale(out, self._scale)
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         indices = self.row_indices

@@ -58,6 +58,10 @@ class Adjoint(View):
         self._parent._device_rows(at, rows, not adjoint, out)
 
     @property
+    def _complex_on_device(self) -> bool:  # type: ignore[override]
+        return self._parent._complex_on_device
+
+    @property
     def input_dtype(self) -> np.dtype:
         """The dtype of y in ``A^H y``."""
         return self._parent.output_dtype

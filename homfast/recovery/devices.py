@@ -83,7 +83,7 @@ def find(name: str) -> Cpu:
     RuntimeError
         It cannot be had; the message has the reason of each backend, and what to do.
     """
-    return CPU if name == "cpu" else Cuda(_an_array_of_cuda())
+    return CPU if name == "cpu" else Cuda(array_of_cuda())
 
 
 def why_not_cuda() -> str:
@@ -94,7 +94,7 @@ def why_not_cuda() -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 
-def _an_array_of_cuda() -> Any:
+def array_of_cuda() -> Any:
     """An empty float32 array of a library that is installed and has a device."""
     reason = why_not_cuda()
     if reason:
