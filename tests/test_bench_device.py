@@ -146,6 +146,30 @@ def test_a_wrong_result_stops(device, at, monkeypatch, capsys):
     assert "wrong result: homfast" in capsys.readouterr().err
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("layers", "--shapes", "512,256,128"),
+        ("layers", "--shapes", "512,256,128", "--dtype", "bfloat16"),
+        ("networks", "--shapes", "512,64,64,64"),
+        ("operators", "--scale", "16"),
+    ],
+    ids=" ".join,
+)
+def test_a_card_is_measured(words, tmp_path):
+    """With all peers that are there, checked, by the events and properties of the library."""
+    from homfast.recovery import devices
+
+    if reason := devices.why_not_cuda():
+        pytest.skip(reason)
+    path = tmp_path / "card.json"
+    assert bench(*words, "--device", "cuda", "--rounds", "3", "--json", str(path)) == 0
+    result = json.loads(path.read_text())
+    assert result["machine"]["l2_bytes"] > 0 and result["machine"]["driver"] != "unknown"
+    assert all(row["seconds"]["homfast"] > 0 for row in result["rows"])
+
+
 # Turns and time ----------------------------------------------------------------------------------
 
 

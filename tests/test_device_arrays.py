@@ -334,6 +334,16 @@ TRANSFORMS = {
     "fourier": lambda dtype: measure.Fourier(
         13, 40, seed=3, dtype=np.result_type(dtype, np.complex64)
     ),
+    "fourier, halved": lambda dtype: (
+        -0.5 * measure.Fourier(13, 40, seed=3, dtype=np.result_type(dtype, np.complex64)).H
+    ),
+    "fourier in two dimensions": lambda dtype: measure.Kronecker(
+        *(measure.Fourier(3, n, dtype=np.result_type(dtype, np.complex64)) for n in (4, 5))
+    ),
+    "fourier and circulant": lambda dtype: (
+        measure.Circulant(5, 13, dtype=np.result_type(dtype, np.complex64))
+        @ measure.Fourier(13, 40, seed=3, dtype=np.result_type(dtype, np.complex64))
+    ),
     "fouriers": lambda dtype: measure.VStack(
         [
             measure.Fourier(5, 40, seed=seed, dtype=np.result_type(dtype, np.complex64))
@@ -414,6 +424,16 @@ def test_modulus(device, rng, dtype, kind):
     same(device, vjp(g_there), wanted_vjp(g), "gradient")
 
 
+def test_modulus_of_complex_measurements_takes_the_cpu(device):
+    op = measure.Intensity(measure.Fourier(4, 8))
+    x = np.ones((1, 8), np.float32)
+    with pytest.raises(TypeError, match=r"^x: got .* for a Intensity of float32, but .*move"):
+        op(device.array(x))
+    with pytest.raises(TypeError, match=r"^x: got .* for a Intensity of float32, but .*move"):
+        op.vjp(device.array(x))
+    assert np.isfinite(op(x)).all()
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
 def test_walsh_hadamard(device, rng, kind):
     x, there = device.integers(rng, (2, 3, 64), kind, 100)
@@ -430,6 +450,7 @@ def test_walsh_hadamard(device, rng, kind):
         measure.Gaussian(4, 8, dtype=np.complex64),
         measure.Entries(np.arange(4), (2, 4)),
         measure.RankOne(4, (2, 4)),
+        measure.Gaussian(4, 8, dtype=np.complex64) @ measure.Fourier(8, 8),
         measure.Gaussian(4, 8, seed=np.arange(1)),
     ],
     ids=lambda op: type(op).__name__,

@@ -31,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=arithmetic.PRECISIONS,
         help='of our float32 products; those of the peers are "highest" (not of training)',
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="cuda: layers, networks, operators on a GPU, timed by its events",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="for all libraries")
     parser.add_argument("--target", metavar="NAME", help="instruction set of the native kernels")
     parser.add_argument(

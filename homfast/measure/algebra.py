@@ -45,6 +45,10 @@ class _Combination(Operator):
     def _batch_shape(self) -> tuple[int, ...]:
         return max((part._batch_shape for part in self._parts), key=len)
 
+    @property
+    def _complex_on_device(self) -> bool:  # type: ignore[override]
+        return all(part._complex_on_device for part in self._parts)
+
     def __eq__(self, other: Any) -> bool:
         return type(other) is type(self) and self._parts == other._parts
 
@@ -135,10 +139,6 @@ class Sum(_Combination):
         self._parts[1]._device_rows(at, rows, adjoint, term)
         at.add(out, term)
 
-    @property
-    def _complex_on_device(self) -> bool:  # type: ignore[override]
-        return all(part._complex_on_device for part in self._parts)
-
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""
         return self._parts[0].to_dense() + self._parts[1].to_dense()
@@ -189,6 +189,10 @@ class Scaled(_Combination):
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
         self._parts[0]._device_rows(at, rows, adjoint, out)
         at.scale(out, complex(self._factor).real)
+
+    @property
+    def _complex_on_device(self) -> bool:  # type: ignore[override]
+        return super()._complex_on_device and isinstance(self._factor, float)
 
     @property
     def seed(self) -> Any:
@@ -285,10 +289,6 @@ class VStack(_Combination):
             at.place.assign(part, rows[:, span])
             op._device_rows(at, part, True, term)
             at.add(out, term)
-
-    @property
-    def _complex_on_device(self) -> bool:  # type: ignore[override]
-        return all(part._complex_on_device for part in self._parts)
 
     def rows(self, i0: int, i1: int) -> Operator:
         """The operator of rows i0 <= i < i1."""

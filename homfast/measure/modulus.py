@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from homfast import _arrays, _places
+from homfast.measure import on_device
 from homfast.measure.operator import Operator
 
 
@@ -120,7 +121,12 @@ class _Modulus(abc.ABC):
         return self._value_like(z, z), vjp
 
     def _measure(self, x: Any) -> Any:
-        if type(x) is np.ndarray or _places.place_of(x).on_device:
+        if type(x) is np.ndarray:
+            return self._op.forward(x)
+        if _places.place_of(x).on_device:
+            if self._op.dtype.kind == "c":
+                why = "that of complex measurements computes on the CPU"
+                raise on_device.refused(self, "x", x, why)
             return self._op.forward(x)
         dtypes = (*_arrays.FLOATS, *_arrays.COMPLEX)
         return self._op.forward(_arrays.host_array(x, "x", dtypes))
