@@ -250,6 +250,75 @@ def test_tolerance_counts_near_pairs_as_pairs(rng):
     check_witness(far, None, found.witness)
 
 
+def nearly_antiparallel(distance):
+    """Six rows in three dimensions, not [B; -D B]: never injective (Corollary 6 of the paper)."""
+    draw = np.random.default_rng(5).standard_normal
+    B, off = draw((3, 3)), draw((3, 3))
+    return np.vstack([B, -B + distance * off])
+
+
+@pytest.mark.parametrize("distance", [1e-7, 3e-9, 5e-10, 1e-10])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-14, 1e-12])
+def test_a_tolerance_below_rounding_gives_no_wrong_yes(distance, tolerance):
+    """Flats of nearly antiparallel rows are known to rounding over their angle only."""
+    weight = nearly_antiparallel(distance)
+    found = is_injective(weight, tolerance=tolerance)
+    assert found.decision is not True
+    if found.decision is False:
+        check_witness(weight, None, found.witness)
+    assert is_injective(minimal_weight(3, 1), tolerance=tolerance).decision is True
+
+
+@pytest.mark.parametrize("distance", [5e-10, 1e-10, 1e-12])
+def test_the_margin_counts_what_a_yes_takes_as_antiparallel(distance):
+    weight = nearly_antiparallel(distance)
+    found = is_injective(weight)
+    assert found.decision is True and distance / 10 < found.margin <= 1e-9
+    with_exact = np.vstack([weight, -weight[:3]])  # then nothing near is needed
+    assert is_injective(with_exact).margin == 0.0
+    assert is_injective(minimal_weight(3, 1)).margin == 0.0
+    gap = np.array([1e9, 1e9, -1e9 - 1, -1e9 - 1])
+    found = is_injective(np.vstack([np.eye(2), -np.eye(2)]), gap)
+    assert found.decision is True and found.margin == pytest.approx(1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-9, 1e-12, 1e-100])
+def test_units_of_the_signal_do_not_matter(size):
+    B = np.random.default_rng(1).standard_normal((3, 3))
+    scale = np.array([1.0, 1.0, size])
+    assert is_injective(np.vstack([B, -B]) * scale).decision is True
+    weight = np.vstack([B, -B])[:5] * scale
+    found = is_injective(weight)
+    assert found.decision is False
+    check_witness(weight / scale, None, [x * scale for x in found.witness])
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-9, 1e-12])
+def test_a_witness_is_verified_to_the_rounding_of_its_evaluation(size):
+    """Injective, though one direction hardly moves the values: never a no with unequal values."""
+    rng = np.random.default_rng(1)
+    B, turn = rng.standard_normal((3, 3)), np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    weight = np.vstack([B, -B]) @ turn @ np.diag([1, 1, size]) @ turn.T
+    assert is_injective(weight).decision is not False
+
+
+def test_a_line_is_decided_by_its_kinks(rng):
+    weight = rng.standard_normal((100_000, 1))
+    assert is_injective(weight).decision is True and is_injective(weight).nodes == 0
+    for bias in (None, rng.standard_normal(len(weight))):
+        found = is_injective(np.abs(weight), bias)
+        assert found.decision is False
+        check_witness(np.abs(weight), bias, found.witness)
+    pair = np.array([[1.0], [-3.0]])
+    for c in (1.0, 1e9, -1e12):
+        assert is_injective(pair, np.array([c, -3 * c])).decision is True
+        assert is_injective(pair, np.array([c, 3 * (1 - c)])).decision is True
+        found = is_injective(pair, np.array([c, -3 * (c + 1)]))
+        assert found.decision is False  # all of [-c - 1, -c] goes to zero
+        x0, x1 = found.witness
+        assert -c - 1 < x0 < x1 < -c
+
+
 def test_undecided_is_said():
     weight = np.random.default_rng(5).standard_normal((40, 8))
     found = is_injective(weight, node_limit=50)
