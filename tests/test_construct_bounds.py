@@ -134,3 +134,10 @@ def test_complex_operators_are_refused_as_complex_arrays_are(dtype):
         homfast.construct.two_layer_interpolant(lambda rows: rows[:, 0] + 1j, 8)
     stacked = np.vstack([dense.real, dense.imag])
     assert restricted_isometry(stacked, 1).upper < 1e-6
+
+
+def test_products_of_columns_that_do_not_fit_are_named():
+    wide = np.zeros((1, 40_000))
+    with pytest.raises(MemoryError, match="A: the products of 40000 columns"):
+        restricted_isometry(wide, 2)
+    assert restricted_isometry(wide, 1).upper == 1.0

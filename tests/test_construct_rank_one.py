@@ -102,7 +102,5 @@ def test_an_error_that_does_not_fall_ends_the_search(monkeypatch):
     """Two unseen 3 x 3 matrices: some combination is singular, a difference of two of rank one."""
     monkeypatch.setattr(rank_one, "_ENOUGH", 128)  # in a second
     A = np.random.default_rng(0).standard_normal((7, 9))
-    with pytest.raises(
-        ValueError, match=r"but 128 features leave .*not below the .* of 64.*9 times"
-    ):
+    with pytest.raises(ValueError, match=r"but 128 features .*not below .* of 64.*9 times"):
         low_rank_decoder(A, (3, 3), max_features=1 << 20)

@@ -417,6 +417,18 @@ def test_bad_layers_are_named(weight, options, error, words):
         is_injective(weight, **options)
 
 
+def test_sizes_that_do_not_fit_and_filters_of_no_axes_are_named():
+    with pytest.raises(MemoryError, match="n: a random basis of 100000 dimensions"):
+        minimal_weight(100_000)
+    with pytest.raises(MemoryError, match="width: projections to 200001 dimensions"):
+        homfast.injectivity.injective_network(100_000, 1)
+    with pytest.raises(MemoryError, match="size: 200000 filters of 100000 entries"):
+        injective_filters((1000, 100))
+    for call in (injective_filters, lambda box: is_injective_convolution(np.ones((2, 3)), box)):
+        with pytest.raises(ValueError, match="got no axes, wanted one integer an axis"):
+            call(())
+
+
 def test_scipy_is_named_where_it_is_absent(monkeypatch):
     import sys
 

@@ -112,7 +112,7 @@ def run(lab: Lab) -> Outcome:
         for depth, values in curves.items():
             first.plot(t, values, label=f"depth {depth}")
         first.plot(t, curves[3][0] * (1 - _RATE * 1e-2) ** t, "--", color=style.INK,
-                   label="(1 - eta lambda)^t")  # fmt: skip
+                   label="(1 - eta lambda)^t times the value at t = 0")  # fmt: skip
         style.label(first, "Off the range, lambda = 0.01", "steps", "|W (I - P)|", log="y")
         first.set_ylim(bottom=first.get_ylim()[0] / 4)
         first.legend(loc="lower left")
