@@ -72,7 +72,7 @@ def run(lab: Lab) -> Outcome:
         style.label(axis, "Random 2 x 2 filters", "filters", "share proved injective")
         axis.set_ylim(-0.03, 1.03)
         axis.set_xticks(range(0, 21, 4))
-        axis.legend(loc="center left")
+        axis.legend(loc="upper left")
         shown = [(recovered[k], f"{k} from [C; -DC]") for k in images]
         shown += [(halved[k], f"{k} from C alone") for k in images]
         wrong = [errors[k][0] for k in images] + [errors[k][1] for k in images]
