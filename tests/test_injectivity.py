@@ -282,7 +282,7 @@ def test_the_margin_counts_what_a_yes_takes_as_antiparallel(distance):
     assert found.decision is True and found.margin == pytest.approx(1e-9)
 
 
-@pytest.mark.parametrize("size", [1e-3, 1e-9, 1e-12, 1e-100])
+@pytest.mark.parametrize("size", [1e-3, 1e-9, 1e-12, 1e-100, 1e-290])
 def test_units_of_the_signal_do_not_matter(size):
     B = np.random.default_rng(1).standard_normal((3, 3))
     scale = np.array([1.0, 1.0, size])
@@ -291,6 +291,10 @@ def test_units_of_the_signal_do_not_matter(size):
     found = is_injective(weight)
     assert found.decision is False
     check_witness(weight / scale, None, [x * scale for x in found.witness])
+    tiny = is_injective(np.vstack([B, -B])[:5] * [1.0, 1.0, 1e-307])
+    assert tiny.decision is not True
+    if not tiny.decision:
+        assert tiny.witness is None or np.isfinite(tiny.witness).all()
 
 
 @pytest.mark.parametrize("size", [1e-6, 1e-9, 1e-12])

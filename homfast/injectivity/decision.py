@@ -125,7 +125,10 @@ def is_injective(
         found = _decide(matrix, shift, max(tolerance, ROUNDING), limit, generator)
     if found.witness is None:
         return found
-    x0, x1 = (np.ldexp(x, exponents) for x in found.witness)
+    with np.errstate(over="ignore"):
+        x0, x1 = (np.ldexp(x, exponents) for x in found.witness)
+    if not np.isfinite([x0, x1]).all():  # columns of 1e-305: the points are there, not as numbers
+        return found._replace(decision=None, witness=None)
     return found._replace(witness=(x0, x1))
 
 
@@ -141,7 +144,7 @@ def _balanced(matrix: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.nda
         return np.ldexp(matrix, exponent[:, None]), np.ldexp(shift, exponent)
 
     matrix, shift = scale_rows(matrix, shift)
-    exponents = np.clip(-np.frexp(np.abs(matrix).max(axis=0))[1], 0, 400)
+    exponents = -np.frexp(np.abs(matrix).max(axis=0))[1]
     return *scale_rows(np.ldexp(matrix, exponents), shift), exponents
 
 
