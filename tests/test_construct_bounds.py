@@ -107,3 +107,37 @@ def test_bounds_hold_where_enumeration_is_too_long(rng, s):
 def test_impossible_sparsities_are_named(rng, s, words):
     with pytest.raises(ValueError, match=f"s: got {s}.*{words}"):
         restricted_isometry(rng.standard_normal((4, 9)), s)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_complex_operators_are_refused_as_complex_arrays_are(dtype):
+    """Their real part alone is another operator: delta_1 of the DFT's rows is 0, not 1 / 2."""
+    operator = homfast.measure.Fourier(4, 8, seed=3, dtype=dtype)
+    dense = operator.to_dense()
+    calls = [
+        lambda A: restricted_isometry(A, 1),
+        one_hidden_layer_bound,
+        homfast.construct.one_sparse_decoder,
+        lambda A: homfast.construct.two_sparse_decoder(A, 10.0),
+        lambda A: homfast.construct.homogeneous_ista(A, 1, 3),
+        lambda A: homfast.construct.low_rank_decoder(A, (2, 4)),
+        homfast.construct.phase_retrieval_decoder,
+        lambda A: homfast.linear_nets.oracle_map(A, np.eye(8)[:, :2]),
+    ]
+    for call in calls:
+        for given in (operator, dense):
+            with pytest.raises(TypeError, match=f"A: got .*{np.dtype(dtype)}, wanted float32"):
+                call(given)
+    with pytest.raises(TypeError, match="weight: got an operator"):
+        homfast.injectivity.is_injective(operator)
+    with pytest.raises(TypeError, match="function: got complex"):
+        homfast.construct.two_layer_interpolant(lambda rows: rows[:, 0] + 1j, 8)
+    stacked = np.vstack([dense.real, dense.imag])
+    assert restricted_isometry(stacked, 1).upper < 1e-6
+
+
+def test_products_of_columns_that_do_not_fit_are_named():
+    wide = np.zeros((1, 40_000))
+    with pytest.raises(MemoryError, match="A: the products of 40000 columns"):
+        restricted_isometry(wide, 2)
+    assert restricted_isometry(wide, 1).upper == 1.0

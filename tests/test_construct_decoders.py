@@ -121,6 +121,32 @@ def check_two_sparse_rate(seed):
     assert falls.min() >= 8 and falls.max() <= 12, errors
 
 
+@pytest.mark.parametrize(
+    ("m", "n", "seed", "dtype", "sharpness"),
+    [
+        (6, 12, 3, np.float32, 1e5),
+        (4, 8, 2, np.float32, 1e4),  # poor: sharpness_needed 317
+        (4, 8, 2, np.float64, 1e10),
+        (8, 12, 0, np.float64, 1e10),
+    ],
+)
+def test_two_sparse_rounding_is_as_documented(m, n, seed, dtype, sharpness):
+    A = gaussian(m, n, seed).astype(dtype)
+    net = two_sparse_decoder(A, sharpness)
+    ratios = np.outer([1.0, -1.0], 10.0 ** -np.arange(0, 7.25, 0.5)).ravel()
+    pairs = np.array(list(itertools.permutations(range(n), 2)))
+    x = np.zeros((len(ratios), len(pairs), n))
+    x[:, np.arange(len(pairs)), pairs[:, 0]] = 1.0
+    x[:, np.arange(len(pairs)), pairs[:, 1]] = ratios[:, None]
+    x = x.reshape(-1, n).astype(dtype).astype(np.float64)
+    y = (x @ A.T.astype(np.float64)).astype(dtype)
+    certificate = net.certificate
+    rounding = np.abs(net(y) - x) - certificate.error_bound * np.abs(x)
+    unit = np.finfo(dtype).eps / 2
+    allowed = 30 * unit * sharpness * certificate.sharpness_needed
+    assert allowed / 300 < rounding.max() <= allowed
+
+
 @pytest.mark.parametrize("seed", [0])
 def test_two_sparse_error_falls_as_sharpness_grows(seed):
     check_two_sparse_rate(seed)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from homfast.construct import low_rank_decoder, phase_retrieval_decoder
+from homfast.construct import low_rank_decoder, phase_retrieval_decoder, rank_one
 
 
 def test_phaseless_measurements_below_the_span_meet_the_error(rng):
@@ -57,3 +57,50 @@ def test_what_is_not_met_is_said(rng):
         phase_retrieval_decoder(rng.standard_normal((5, 3)), relative_error=0.01, max_features=8)
     with pytest.raises(ValueError, match=r"wanted \(m, 6\)"):
         low_rank_decoder(rng.standard_normal((4, 5)), (2, 3))
+
+
+def unseen(kernel):
+    """Orthonormal measurements of all but the given matrices."""
+    rows = np.reshape(kernel, (len(kernel), -1))
+    return np.linalg.svd(rows)[2][len(rows) :]
+
+
+def test_maps_that_take_two_matrices_of_rank_one_to_one_are_refused(rng):
+    """Any 2 x 2 kernel has rank two at most, so that no network whatever decodes."""
+    A = np.random.default_rng(0).standard_normal((3, 4))
+    with pytest.raises(ValueError, match=r"A: sees 3 of the 4 dimensions.*difference of two"):
+        low_rank_decoder(A, (2, 2))
+    with pytest.raises(ValueError, match="A: sees 5 of the 12 dimensions"):
+        low_rank_decoder(rng.standard_normal((5, 12)), (6, 2))
+    left, right = np.linalg.qr(rng.standard_normal((2, 3, 3)))[0]
+    with pytest.raises(ValueError, match="A: sees 8 of the 9 dimensions"):
+        low_rank_decoder(unseen([left @ np.diag([2.0, 1.0, 0.0]) @ right]), (3, 3))
+    with pytest.raises(ValueError, match=r"but 16 features leave .*raise max_features"):
+        low_rank_decoder(unseen([left @ np.diag([2.0, 1.0, 1.0]) @ right]), (3, 3), max_features=16)
+    for A in (np.zeros((3, 4)), rng.standard_normal((3, 4)) * [1, 1, 0, 1]):
+        with pytest.raises(ValueError, match=r"A: column . is zero"):
+            low_rank_decoder(A, (2, 2))
+
+
+def test_squares_that_two_signals_share_are_refused(rng):
+    with pytest.raises(ValueError, match="A: sees 2 of the 3 dimensions"):
+        phase_retrieval_decoder(rng.standard_normal((2, 2)))
+    with pytest.raises(ValueError, match="A: column 0 is zero"):
+        phase_retrieval_decoder(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="A: got rank 2 for 3 columns"):
+        phase_retrieval_decoder(rng.standard_normal((6, 2)) @ rng.standard_normal((2, 3)))
+    x, y = rng.standard_normal((2, 3))
+    apart = np.stack([x - y, x + y])  # <a, x>^2 = <a, y>^2 for a orthogonal to either
+    other = np.linalg.svd(apart[:1])[2][1:], np.linalg.svd(apart[1:])[2][1:]
+    A = np.vstack([rng.standard_normal((3, 2)) @ other[0], rng.standard_normal((2, 2)) @ other[1]])
+    np.testing.assert_allclose((A @ x) ** 2, (A @ y) ** 2, atol=1e-12)
+    with pytest.raises(ValueError, match="A: sees 5 of the 6 dimensions"):
+        phase_retrieval_decoder(A)
+
+
+def test_an_error_that_does_not_fall_ends_the_search(monkeypatch):
+    """Two unseen 3 x 3 matrices: some combination is singular, a difference of two of rank one."""
+    monkeypatch.setattr(rank_one, "_ENOUGH", 128)  # in a second
+    A = np.random.default_rng(0).standard_normal((7, 9))
+    with pytest.raises(ValueError, match=r"but 128 features .*not below .* of 64.*9 times"):
+        low_rank_decoder(A, (3, 3), max_features=1 << 20)

@@ -160,6 +160,11 @@ def test_bad_arguments_are_one_line(tmp_path, capsys, arguments, words):
     assert not (tmp_path / "new").exists()
 
 
+def test_the_help_tells_the_budget_from_the_fixed_part(capsys):
+    assert main(["experiment", "--help"]) == 0
+    assert "a fixed part of some seconds comes on top" in " ".join(capsys.readouterr().out.split())
+
+
 def test_output_that_is_a_file_is_refused(tmp_path, capsys):
     path = tmp_path / "taken"
     path.write_text("mine")

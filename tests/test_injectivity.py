@@ -18,6 +18,7 @@ from homfast.injectivity import (
     is_injective_convolution,
     minimal_weight,
 )
+from homfast.injectivity.flats import FlatSearch, Pairs
 
 
 def cell_without_span(weight, bias):
@@ -250,6 +251,92 @@ def test_tolerance_counts_near_pairs_as_pairs(rng):
     check_witness(far, None, found.witness)
 
 
+def nearly_antiparallel(distance):
+    """Six rows in three dimensions, not [B; -D B]: never injective (Corollary 6 of the paper)."""
+    draw = np.random.default_rng(5).standard_normal
+    B, off = draw((3, 3)), draw((3, 3))
+    return np.vstack([B, -B + distance * off])
+
+
+@pytest.mark.parametrize("distance", [1e-7, 3e-9, 5e-10, 1e-10])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-14, 1e-12])
+def test_a_tolerance_below_rounding_gives_no_wrong_yes(distance, tolerance):
+    """Flats of nearly antiparallel rows are known to rounding over their angle only."""
+    weight = nearly_antiparallel(distance)
+    found = is_injective(weight, tolerance=tolerance)
+    assert found.decision is not True
+    if found.decision is False:
+        check_witness(weight, None, found.witness)
+    assert is_injective(minimal_weight(3, 1), tolerance=tolerance).decision is True
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_flat_of_nearly_parallel_rows_is_known_to_rounding_over_their_angle(seed):
+    """Rows of a plane stay in it, however near the two that span it: a yes counts dimensions."""
+    rng = np.random.default_rng(seed)
+    frame = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    plane = np.vstack([[1.0, 0.0], [1.0, 3e-9], rng.standard_normal((5, 2))]) @ frame[:2]
+    units = np.vstack([plane / np.linalg.norm(plane, axis=1, keepdims=True), frame[2:]])
+    nothing = Pairs(np.zeros(0, np.intp), np.zeros(0))
+    search = FlatSearch(units, np.pad(units, ((0, 0), (0, 1))), False, 1e-12, nothing)
+    flat = search._children(search._start, np.array([0]))[0]
+    assert flat.inside.tolist() == [True] + 7 * [False]
+    flat = search._children(flat, np.array([1]))[0]
+    assert flat.inside.tolist() == 7 * [True] + [False]
+
+
+@pytest.mark.parametrize("distance", [5e-10, 1e-10, 1e-12])
+def test_the_margin_counts_what_a_yes_takes_as_antiparallel(distance):
+    weight = nearly_antiparallel(distance)
+    found = is_injective(weight)
+    assert found.decision is True and distance / 10 < found.margin <= 1e-9
+    with_exact = np.vstack([weight, -weight[:3]])  # then nothing near is needed
+    assert is_injective(with_exact).margin == 0.0
+    assert is_injective(minimal_weight(3, 1)).margin == 0.0
+    gap = np.array([1e9, 1e9, -1e9 - 1, -1e9 - 1])
+    found = is_injective(np.vstack([np.eye(2), -np.eye(2)]), gap)
+    assert found.decision is True and found.margin == pytest.approx(1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-9, 1e-12, 1e-100, 1e-290])
+def test_units_of_the_signal_do_not_matter(size):
+    B = np.random.default_rng(1).standard_normal((3, 3))
+    scale = np.array([1.0, 1.0, size])
+    assert is_injective(np.vstack([B, -B]) * scale).decision is True
+    weight = np.vstack([B, -B])[:5] * scale
+    found = is_injective(weight)
+    assert found.decision is False
+    check_witness(weight / scale, None, [x * scale for x in found.witness])
+    tiny = is_injective(np.vstack([B, -B])[:5] * [1.0, 1.0, 1e-307])
+    assert tiny.decision is None or (np.isfinite(tiny.witness).all() and not tiny.decision)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-9, 1e-12])
+def test_a_witness_is_verified_to_the_rounding_of_its_evaluation(size):
+    """Injective, though one direction hardly moves the values: never a no with unequal values."""
+    rng = np.random.default_rng(1)
+    B, turn = rng.standard_normal((3, 3)), np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    weight = np.vstack([B, -B]) @ turn @ np.diag([1, 1, size]) @ turn.T
+    assert is_injective(weight).decision is not False
+
+
+def test_a_line_is_decided_by_its_kinks(rng):
+    weight = rng.standard_normal((100_000, 1))
+    assert is_injective(weight).decision is True and is_injective(weight).nodes == 0
+    for bias in (None, rng.standard_normal(len(weight))):
+        found = is_injective(np.abs(weight), bias)
+        assert found.decision is False
+        check_witness(np.abs(weight), bias, found.witness)
+    pair = np.array([[1.0], [-3.0]])
+    for c in (1.0, 1e9, -1e12):
+        assert is_injective(pair, np.array([c, -3 * c])).decision is True
+        assert is_injective(pair, np.array([c, 3 * (1 - c)])).decision is True
+        found = is_injective(pair, np.array([c, -3 * (c + 1)]))
+        assert found.decision is False  # all of [-c - 1, -c] goes to zero
+        x0, x1 = found.witness
+        assert -c - 1 < x0 < x1 < -c
+
+
 def test_undecided_is_said():
     weight = np.random.default_rng(5).standard_normal((40, 8))
     found = is_injective(weight, node_limit=50)
@@ -346,6 +433,18 @@ def test_thresholds():
 def test_bad_layers_are_named(weight, options, error, words):
     with pytest.raises(error, match=words):
         is_injective(weight, **options)
+
+
+def test_sizes_that_do_not_fit_and_filters_of_no_axes_are_named():
+    with pytest.raises(MemoryError, match="n: a random basis of 100000 dimensions"):
+        minimal_weight(100_000)
+    with pytest.raises(MemoryError, match="width: projections to 200001 dimensions"):
+        homfast.injectivity.injective_network(100_000, 1)
+    with pytest.raises(MemoryError, match="size: 200000 filters of 100000 entries"):
+        injective_filters((1000, 100))
+    for call in (injective_filters, lambda box: is_injective_convolution(np.ones((2, 3)), box)):
+        with pytest.raises(ValueError, match="got no axes, wanted one integer an axis"):
+            call(())
 
 
 def test_scipy_is_named_where_it_is_absent(monkeypatch):

@@ -27,7 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
     add("--all", action="store_true", help="run every experiment")
-    add("--seconds", type=float, default=20.0, help="time budget of each (%(default)g)")
+    add(
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="time budget of what each trains or searches (%(default)g); a fixed part of some "
+        "seconds comes on top",
+    )
     add("--seed", type=int, default=0, help="(%(default)s)")
     add(
         "--output",

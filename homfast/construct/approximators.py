@@ -167,7 +167,7 @@ def random_feature_approximator(
 
 
 def _values(values: Any, count: int) -> np.ndarray:
-    array = finite(np.asarray(values, np.float64), "function")
+    array = finite(np.asarray(values), "function")
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or len(array) != count:

@@ -18,9 +18,16 @@ def finite_matrix(
 ) -> tuple[np.ndarray, np.dtype]:
     """A matrix or operator as a float64 array (m, n), m, n >= 1, and the dtype it came in.
 
-    ValueError for one so large or small that squares leave the range, unless at any scale.
+    TypeError for a complex one, whose imaginary part would be lost; ValueError for one so large or
+    small that squares leave the range, unless at any scale.
     """
-    array = value.to_dense() if isinstance(value, Operator) else _arrays.host_array(value, name)
+    if isinstance(value, Operator) and value.dtype in _arrays.COMPLEX:
+        raise TypeError(
+            f"{name}: got an operator of {value.dtype}, wanted float32 or float64; pass its real "
+            "and imaginary rows, numpy.vstack([D.real, D.imag]) with D its to_dense()"
+        )
+    given = value.to_dense() if isinstance(value, Operator) else value
+    array = _arrays.host_array(given, name)
     _arrays.check_matrix(array, name, "(m, n)")
     if 0 in array.shape:
         raise ValueError(f"{name}: got shape {array.shape}, wanted at least one row and one column")
@@ -41,7 +48,9 @@ def check_memory(count: float, name: str, what: str, fix: str = "wanted smaller 
 
 
 def finite(array: np.ndarray, name: str) -> np.ndarray:
-    """A float64 copy; ValueError that says where a value is not finite."""
+    """A float64 copy; ValueError that says where a value is not finite, TypeError for complex."""
+    if np.iscomplexobj(array):
+        raise TypeError(f"{name}: got complex numbers, wanted real ones; pass the real part")
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         place = tuple(int(i) for i in bad[0])

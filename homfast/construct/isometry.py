@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from homfast import _arrays
-from homfast.construct.arguments import finite_matrix, real, whole
+from homfast.construct.arguments import check_memory, finite_matrix, real, whole
 
 _BLOCK = 1 << 14  # supports whose eigenvalues are computed at a time
 
@@ -92,14 +92,20 @@ def restricted_isometry(
         2 x 2 matrices (s = 2), by the spectrum (s = n), or by enumeration up to `limit` supports.
         Otherwise from above Gershgorin's discs (never worse than ``(s - 1) coherence`` for unit
         columns) or the whole spectrum, from below random supports, the best improved by exchanges.
+
+    Raises
+    ------
+    MemoryError
+        For s > 1, so many columns that their products would not fit 8 GiB.
     """
     matrix, _ = finite_matrix(A)
     n = matrix.shape[1]
     s = whole(s, "s", 1, n)
     limit, samples = whole(limit, "limit", 1), whole(samples, "samples", 1)
-    excess = matrix.T @ matrix - np.eye(n)
     if s == 1:
-        return _exact(np.abs(np.diagonal(excess)).max(), "column norms")
+        return _exact(np.abs((matrix**2).sum(axis=0) - 1.0).max(), "column norms")
+    check_memory(4.0 * n * n, "A", f"the products of {n} columns", "wanted fewer columns, or s = 1")
+    excess = matrix.T @ matrix - np.eye(n)
     if s == n:
         return _exact(np.abs(np.linalg.eigvalsh(excess)).max(), "spectrum")
     if s == 2:

@@ -9,10 +9,18 @@ import numpy as np
 
 from homfast import _arrays
 from homfast.construct.approximators import random_feature_approximator
-from homfast.construct.arguments import check_memory, finite_matrix, real, whole
+from homfast.construct.arguments import (
+    check_memory,
+    finite_matrix,
+    nonzero_columns,
+    real,
+    whole,
+)
 from homfast.construct.certified import CertifiedNetwork, differences, pairs
 
 _TESTED = 20_000  # rank-one matrices on which an error is measured
+_ENOUGH = 512  # features from which on an error that did not fall will not
+_ZERO = 1e-9  # singular values and eigenvalues, of the largest, that count as zero
 
 
 class RankOneCertificate(NamedTuple):
@@ -65,7 +73,9 @@ def low_rank_decoder(
     Raises
     ------
     ValueError
-        The error is not met with `max_features`; the message says which was.
+        A that maps two matrices of rank one to one, where that is decided: a zero column, d1 or d2
+        at most 2, or all but one dimension seen. The error is not met with `max_features`, or does
+        not fall up to 512 of them; the message says which was.
     MemoryError
         Sizes at which the matrices that it is measured on would not fit 8 GiB.
 
@@ -83,11 +93,22 @@ def low_rank_decoder(
     if matrix.shape[1] != d1 * d2:
         raise ValueError(f"A: got shape {matrix.shape}, wanted (m, {d1 * d2}) to match {d1} x {d2}")
 
+    nonzero_columns(matrix)
+
+    def merges(unseen: int) -> bool:
+        """Whether what A does not see has a matrix of rank two, a difference of two of rank one."""
+        if min(d1, d2) <= 2:
+            return True
+        if unseen > 1:
+            return False
+        sizes = np.linalg.svd(np.linalg.svd(matrix)[2][-1].reshape(d1, d2), compute_uv=False)
+        return bool(sizes[2] <= _ZERO * sizes[0])
+
     def draw(count: int, generator: np.random.Generator) -> np.ndarray:
         left, right = generator.standard_normal((count, d1)), generator.standard_normal((count, d2))
         return _unit(np.einsum("bi,bj->bij", left, right).reshape(count, d1 * d2))
 
-    return _fit(matrix, dtype, draw, d1 * d2, relative_error, max_features, seed)
+    return _fit(matrix, dtype, draw, merges, d1 * d2, relative_error, max_features, seed)
 
 
 def phase_retrieval_decoder(
@@ -111,7 +132,8 @@ def phase_retrieval_decoder(
     Raises
     ------
     ValueError
-        The error is not met with `max_features`; the message says which was.
+        A that maps x and y other than +-x to the same squares, where that is decided; and as
+        `low_rank_decoder`.
     MemoryError
         Sizes at which the matrices that it is measured on would not fit 8 GiB.
 
@@ -122,13 +144,33 @@ def phase_retrieval_decoder(
     """
     matrix, dtype = finite_matrix(A)
     m, d = matrix.shape
+    nonzero_columns(matrix)
+    if np.linalg.matrix_rank(matrix) < d:
+        raise ValueError(
+            f"A: got rank {np.linalg.matrix_rank(matrix)} for {d} columns, wanted {d}: A vanishes "
+            "on some x, which then leaves no trace"
+        )
     lifted = np.einsum("mi,mj->mij", matrix, matrix).reshape(m, d * d)
+
+    def merges(unseen: int) -> bool:
+        """Whether what is not seen has x x^T - y y^T: one eigenvalue of each sign at most."""
+        if d <= 2:
+            return True
+        if unseen > 1:
+            return False
+        i, j = np.triu_indices(d)
+        columns = lifted[:, i * d + j] * np.where(i == j, 1.0, 2.0)
+        kernel = np.zeros((d, d))
+        kernel[i, j] = kernel[j, i] = np.linalg.svd(columns)[2][-1]
+        values = np.linalg.eigvalsh(kernel)
+        least = _ZERO * np.abs(values).max()
+        return bool(values[-2] <= least and values[1] >= -least)
 
     def draw(count: int, generator: np.random.Generator) -> np.ndarray:
         x = generator.standard_normal((count, d))
         return _unit(np.einsum("bi,bj->bij", x, x).reshape(count, d * d))
 
-    return _fit(lifted, dtype, draw, d * (d + 1) // 2, relative_error, max_features, seed)
+    return _fit(lifted, dtype, draw, merges, d * (d + 1) // 2, relative_error, max_features, seed)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -139,6 +181,7 @@ def _fit(
     matrix: np.ndarray,
     dtype: np.dtype,
     draw: Callable[[int, np.random.Generator], np.ndarray],
+    merges: Callable[[int], bool],
     span: int,
     relative_error: float,
     max_features: int,
@@ -151,7 +194,8 @@ def _fit(
     check_memory((_TESTED + 4 * span + 100) * sum(matrix.shape), "A", tests)
     tested = draw(_TESTED, generator)
     seen = tested @ matrix.T
-    if np.linalg.matrix_rank(seen[: 4 * span + 100]) == span:
+    rank = int(np.linalg.matrix_rank(seen[: 4 * span + 100]))
+    if rank == span:
         some = draw(4 * span + 100, generator)
         inverse = np.linalg.lstsq(some @ matrix.T, some, rcond=None)[0].T
         carry = pairs(differences(np.eye(len(matrix))))
@@ -159,7 +203,13 @@ def _fit(
         error = float(np.linalg.norm(seen @ inverse.T - tested, axis=1).max())
         certificate = RankOneCertificate(error, _TESTED, 0, "linear")
         return CertifiedNetwork.build(weights, dtype, certificate)
-    features, error = min(64, most), np.inf
+    if merges(span - rank):
+        raise ValueError(
+            f"A: sees {rank} of the {span} dimensions of these matrices, and the rest holds the "
+            "difference of two of rank one, which no decoder tells apart; measure "
+            f"{span} times, or otherwise"
+        )
+    features, first = min(64, most), 0.0
     while True:
         fitted = draw(6 * features + 1000, generator)
         net = random_feature_approximator(
@@ -169,9 +219,16 @@ def _fit(
         if error <= wanted:
             certificate = RankOneCertificate(error, _TESTED, features, "random features")
             return CertifiedNetwork.build(list(net.weights), dtype, certificate)
-        if features == most:
+        first = first or error
+        still = features >= _ENOUGH and error > 0.9 * first
+        if still or features == most:
+            why = (
+                f"which is not below the {first:.3g} of 64: A may take two to one"
+                if still
+                else ("raise max_features")
+            )
             raise ValueError(
-                f"relative_error: got {wanted}, but {features} features leave {error:.3g}; raise "
-                f"max_features, or measure {span} times, where the decoder is linear"
+                f"relative_error: got {wanted}, but {features} features leave {error:.3g}, {why}; "
+                f"or measure {span} times, where the decoder is linear"
             )
         features = min(2 * features, most)

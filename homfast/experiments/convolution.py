@@ -70,7 +70,7 @@ def run(lab: Lab) -> Outcome:
             axis.plot(numbers_of, values, "o-", label=f"box {name}")
         axis.axvline(8, color=style.INK, ls="--", lw=1.1, label="2 prod(box), box 2 x 2")
         style.label(axis, "Random 2 x 2 filters", "filters", "share proved injective")
-        axis.set_ylim(-0.03, 1.25)
+        axis.set_ylim(-0.03, 1.03)
         axis.set_xticks(range(0, 21, 4))
         axis.legend(loc="upper left")
         shown = [(recovered[k], f"{k} from [C; -DC]") for k in images]

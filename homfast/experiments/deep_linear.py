@@ -112,7 +112,7 @@ def run(lab: Lab) -> Outcome:
         for depth, values in curves.items():
             first.plot(t, values, label=f"depth {depth}")
         first.plot(t, curves[3][0] * (1 - _RATE * 1e-2) ** t, "--", color=style.INK,
-                   label="(1 - eta lambda)^t")  # fmt: skip
+                   label="(1 - eta lambda)^t\ntimes the value at t = 0")  # fmt: skip
         style.label(first, "Off the range, lambda = 0.01", "steps", "|W (I - P)|", log="y")
         first.set_ylim(bottom=first.get_ylim()[0] / 4)
         first.legend(loc="lower left")
@@ -125,9 +125,9 @@ def run(lab: Lab) -> Outcome:
         names = ("bias", "noise on the range", "noise off the range")
         for k, name in enumerate(names):
             third.plot(_DECAYS, [max(split[k], 1e-12) for split in splits], "o-", label=name)
-        third.plot(_DECAYS, gaps, "s--", color=style.INK, label="|W - oracle|")
+        third.plot(_DECAYS, gaps, "s--", color=style.INK, label="|W - oracle|_F")
         style.label(third, "Parts of the error, |e| = 0.1", "weight decay lambda",
-                    "mean error, |x| = 1", log="xy")  # fmt: skip
+                    "mean error, |x| = 1; |W - oracle|_F", log="xy")  # fmt: skip
         third.set_ylim(bottom=1e-14)
         third.legend(loc="lower left")
         for depth, result in speed.items():

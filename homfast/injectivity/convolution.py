@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from homfast import _arrays
-from homfast.construct.arguments import finite, whole
+from homfast.construct.arguments import check_memory, finite, whole
 from homfast.injectivity.decision import Injectivity, is_injective
 
 _MOST_ROWS = 4096
@@ -30,14 +31,20 @@ def injective_filters(size: Sequence[int], *, seed: int = 0, dtype: Any = np.flo
     array, shape ``(2 prod(size), *size)``
         An orthonormal basis of the filters and negative multiples of it.
 
+    Raises
+    ------
+    MemoryError
+        A size whose filters would not fit 8 GiB while they are made.
+
     Notes
     -----
     Section 3.4 of Puthawala et al., arXiv 2006.08464.
     """
     shape = _checked_shape(size, "size")
+    count = math.prod(shape)
+    check_memory(6.0 * count * count, "size", f"{2 * count} filters of {count} entries")
     dtype = _arrays.check_float_dtype(dtype)
     generator = np.random.default_rng(_arrays.check_seed(seed))
-    count = int(np.prod(shape))
     basis = np.linalg.qr(generator.standard_normal((count, count)))[0].astype(dtype)
     scale = dtype.type(2) ** generator.integers(-1, 2, count).astype(dtype)
     return np.vstack([basis, -scale[:, None] * basis]).reshape(2 * count, *shape)
@@ -95,6 +102,8 @@ def is_injective_convolution(
 
 
 def _checked_shape(shape: Any, name: str) -> tuple[int, ...]:
-    if not isinstance(shape, (tuple, list)) or not shape:
+    if not isinstance(shape, (tuple, list)):
         raise TypeError(f"{name}: got {shape!r}, wanted a tuple of integers")
+    if not shape:
+        raise ValueError(f"{name}: got no axes, wanted one integer an axis, such as (3, 3)")
     return tuple(whole(s, f"{name}[{i}]", 1) for i, s in enumerate(shape))

@@ -9,7 +9,8 @@ import numpy as np
 from homfast import _arrays
 from homfast.construct.arguments import finite, finite_matrix, real, whole
 from homfast.injectivity.flats import FlatSearch, always_active, scaled_rows
-from homfast.injectivity.witness import falsify, verified_pair
+from homfast.injectivity.separation import ROUNDING
+from homfast.injectivity.witness import falsify, is_collision, verified_pair
 
 _FARTHEST = 2.0**400  # bias, beside rows of size about one
 _WORK = 2e10  # of nodes m n^3, some seconds where n is large: beyond it sizes do not end
@@ -24,10 +25,13 @@ class Injectivity(NamedTuple):
         None: undecided within the node limit.
     witness : (x0, x1) or None
         For False: two points, float64, shape (n,), with ``relu(W x0 + b) = relu(W x1 + b)``,
-        verified by evaluation.
+        verified by evaluation, to its rounding in each component.
     margin : float
         The smallest distance, of a row to a flat or of a cell to vanishing, that a decision hung
-        on: the answer is that of all weights that are closer than it, as far as was looked.
+        on: above the tolerance, the answer is that of all weights that are closer than it, as far
+        as was looked. A yes that takes rows as antiparallel (with their biases) or a thin cell as
+        none has the largest distance that it took as zero, at most the tolerance: 0 where pairs are
+        exact. It is the answer of some weight that close, not of all.
     nodes : int
         Flats visited.
     """
@@ -61,8 +65,10 @@ def is_injective(
     weight : array, shape (m, n), float32 or float64
     bias : array, shape (m,), optional
     tolerance : float
-        An angle: rows (with their biases) that are parallel, antiparallel or in a subspace within
-        it count as exactly so, and cells thinner than it are ignored. Below 0.1.
+        An angle: a yes takes rows (with their biases) that are antiparallel within it as exactly
+        so, and ignores cells thinner than it; `margin` then is at most the tolerance. A no does
+        neither: its witness is verified. Below 0.1; below 1e-12, which rounding can tell, it is
+        raised to that. Columns are first scaled by powers of two to entries of one size.
     node_limit : int
         Flats to visit at most; also bounded so that large n end: undecided.
     seed : int
@@ -71,7 +77,7 @@ def is_injective(
     Returns
     -------
     Injectivity
-        ``(decision, witness, margin, nodes)``.
+        ``(decision, witness, margin, nodes)``; undecided too where rounding hides the answer.
 
     Raises
     ------
@@ -106,31 +112,86 @@ def is_injective(
     matrix, shift = matrix[kept], shift[kept]  # rows of zeros tell nothing of x
     if len(matrix) == 0:
         return Injectivity(False, (np.zeros(n), np.eye(n)[0]), 0.0, 0)
-    # A positive factor a row changes nothing, and tiny rows would have squares of zero.
-    exponent = -np.frexp(np.abs(matrix).max(axis=1))[1]
-    matrix, shift = np.ldexp(matrix, exponent[:, None]), np.ldexp(shift, exponent)
+    matrix, shift, exponents = _balanced(matrix, shift)
     if np.abs(shift).max() > _FARTHEST:
         j = int(np.flatnonzero(kept)[np.abs(shift).argmax()])
         raise ValueError(
             f"bias: entry {j} is beyond {_FARTHEST:.3g} times its row of weight, where squares "
             "overflow; wanted a smaller one, or the row multiplied by a power of two"
         )
+    found = _on_a_line(matrix[:, 0], shift) if n == 1 else None
+    if found is None:
+        limit = min(limit, int(_WORK / (len(matrix) * n**3)))
+        found = _decide(matrix, shift, max(tolerance, ROUNDING), limit, generator)
+    if found.witness is None:
+        return found
+    with np.errstate(over="ignore"):
+        x0, x1 = (np.ldexp(x, exponents) for x in found.witness)
+    if not np.isfinite([x0, x1]).all():  # columns of 1e-305: the points are there, not as numbers
+        return found._replace(decision=None, witness=None)
+    return found._replace(witness=(x0, x1))
+
+
+def _balanced(matrix: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """W and b with rows and columns of entries up to one, and the exponents that x is to get.
+
+    A positive factor a row changes nothing, one a column is a change of units of x; powers of two
+    do not round. Tiny rows would have squares of zero, tiny columns would pass for dependent ones.
+    """
+
+    def scale_rows(matrix: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        exponent = -np.frexp(np.abs(matrix).max(axis=1))[1]
+        return np.ldexp(matrix, exponent[:, None]), np.ldexp(shift, exponent)
+
+    matrix, shift = scale_rows(matrix, shift)
+    exponents = -np.frexp(np.abs(matrix).max(axis=0))[1]
+    return *scale_rows(np.ldexp(matrix, exponents), shift), exponents
+
+
+def _on_a_line(weight: np.ndarray, shift: np.ndarray) -> Injectivity:
+    """For n = 1: whether the rows that rise begin where those that fall end, or before."""
+    kinks = -shift / weight
+    scale = float(np.abs(kinks).max())
+    first = float(kinks[weight > 0].min(initial=np.inf))
+    last = float(kinks[weight < 0].max(initial=-np.inf))
+    one_way = np.isinf(first) or np.isinf(last)
+    if np.isinf(last):  # nothing falls: all x below the first kink go to zero
+        last = first - max(scale, 1.0)
+    elif np.isinf(first):
+        first = last + max(scale, 1.0)
+    gap = first - last
+    margin = np.inf if one_way or scale == 0.0 else abs(gap) / scale
+    if gap <= 4 * np.finfo(np.float64).eps * max(abs(first), abs(last)):
+        return Injectivity(True, None, margin, 0)
+    pair = np.array([last + gap / 4]), np.array([last + 3 * gap / 4])
+    if is_collision(weight[:, None], shift, pair):
+        return Injectivity(False, pair, margin, 0)
+    return Injectivity(None, None, margin, 0)
+
+
+def _decide(
+    matrix: np.ndarray,
+    shift: np.ndarray,
+    tolerance: float,
+    limit: int,
+    generator: np.random.Generator,
+) -> Injectivity:
+    """By pairs that span, by a quick search for a witness, or by the search over flats."""
+    n = matrix.shape[1]
     units, affine, scale = scaled_rows(matrix, shift)
     shifts = shift / np.linalg.norm(matrix, axis=1)
     biased = bool(shift.any())
-
     pairs = always_active(units, shifts, tolerance)
     search = FlatSearch(units, affine, biased, tolerance, pairs)
     if search.spans_at_once:
-        return Injectivity(True, None, search.margin, 0)
-    witness = falsify(matrix, shift, tolerance, generator)
+        return Injectivity(True, None, search.margin_of_yes, 0)
+    witness = falsify(matrix, shift, generator)
     if witness is not None:
         return Injectivity(False, witness, search.margin, 0)
-    limit = min(limit, int(_WORK / (len(matrix) * n**3)))
     found = search.run(limit)
     if found.point is not None:
         point = found.point[:n] * (scale / found.point[n]) if biased else found.point
-        witness = verified_pair(matrix, shift, point, tolerance)
+        witness = verified_pair(matrix, shift, point)
         return Injectivity(None if witness is None else False, witness, found.margin, found.nodes)
     return Injectivity(True if found.complete else None, None, found.margin, found.nodes)
 

@@ -19,7 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from homfast.injectivity.separation import separate
+from homfast.injectivity.separation import ROUNDING, separate
+
+_EPS = np.finfo(np.float64).eps
 
 
 class Search(NamedTuple):
@@ -44,23 +46,40 @@ def scaled_rows(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.nd
     )
 
 
-def always_active(units: np.ndarray, shifts: np.ndarray, tolerance: float) -> np.ndarray:
-    """Rows of antiparallel pairs of which one is active at every x, one row a pair."""
-    found = []
+class Pairs(NamedTuple):
+    """Rows of antiparallel pairs, one a pair, and how far each pair is from exactly so.
+
+    rows : indices, those with the exactest partners first; slips : the angle, or the gap between
+    the biases relative to them.
+    """
+
+    rows: np.ndarray
+    slips: np.ndarray
+
+
+def always_active(units: np.ndarray, shifts: np.ndarray, tolerance: float) -> Pairs:
+    """Antiparallel pairs within `tolerance`, of which one row is active at every x."""
+    found: list[tuple[float, int]] = []
     block = 512
     for start in range(0, len(units), block):
         cosine = units[start : start + block] @ units.T
         for i, j in np.argwhere(cosine < -1.0 + 1e-12 + tolerance):
             first = start + int(i)
-            if first < j and np.linalg.norm(units[first] + units[j]) <= tolerance:
-                slack = tolerance * max(abs(shifts[first]), abs(shifts[j]))
-                if shifts[first] + shifts[j] >= -slack:
-                    found.append(first)
-    return np.array(found, np.intp)
+            if first > j:
+                continue
+            angle = float(np.linalg.norm(units[first] + units[j]))
+            gap = max(0.0, -float(shifts[first] + shifts[j]))
+            if gap > 0:
+                gap /= max(abs(shifts[first]), abs(shifts[j]))
+            if max(angle, gap) <= tolerance:
+                found.append((max(angle, gap), first))
+    found.sort()
+    return Pairs(np.array([j for _, j in found], np.intp), np.array([slip for slip, _ in found]))
 
 
 class _Flat(NamedTuple):
     basis: np.ndarray  # (rank, n), orthonormal
+    inverse: np.ndarray  # (rank, rank): basis = inverse @ the rows that span the flat
     apart: np.ndarray  # (rows, n): what the basis leaves of the unit rows
     inside: np.ndarray  # (rows,) bool
 
@@ -74,7 +93,7 @@ class FlatSearch:
         affine: np.ndarray,
         biased: bool,
         tolerance: float,
-        start: np.ndarray,
+        start: Pairs,
     ):
         self._units, self._tolerance = units, tolerance
         self._rows = affine if biased else units
@@ -82,11 +101,22 @@ class FlatSearch:
         self._last = -np.eye(affine.shape[1])[-1:] if biased else np.zeros((0, units.shape[1]))
         self._blocks = _Blocks(len(units))
         self.margin = np.inf
-        flat = _Flat(np.zeros((0, units.shape[1])), units, np.zeros(len(units), bool))
-        for j in start:
+        self._taken = np.inf  # the largest distance that was taken as zero, if one was
+        nothing = np.zeros((0, units.shape[1]))
+        flat = _Flat(nothing, np.zeros((0, 0)), units, np.zeros(len(units), bool))
+        for j, slip in zip(start.rows, start.slips, strict=True):
             if not flat.inside[j]:
                 flat = self._children(flat, np.array([j]))[0]
+                self._take(float(slip))
         self._start = flat
+
+    def _take(self, distance: float) -> None:
+        self._taken = distance if np.isinf(self._taken) else max(self._taken, distance)
+
+    @property
+    def margin_of_yes(self) -> float:
+        """The margin, but what a yes takes as zero if it rests on that."""
+        return min(self.margin, self._taken)
 
     @property
     def spans_at_once(self) -> bool:
@@ -96,7 +126,7 @@ class FlatSearch:
     def run(self, node_limit: int) -> Search:
         """Visit flats until a point is found, none is left, or the limit is reached."""
         if self.spans_at_once:
-            return Search(True, None, self.margin, 0)
+            return Search(True, None, self.margin_of_yes, 0)
         hyperplane = self._units.shape[1] - 1
         nobody = np.zeros(len(self._units), bool)
         stack, nodes = [(self._start, nobody)], 0
@@ -114,6 +144,8 @@ class FlatSearch:
                     return Search(False, found.x, self.margin, nodes)
                 if not found.proved:
                     return Search(False, None, self.margin, nodes)
+                if found.margin > ROUNDING:
+                    self._take(found.margin)
                 blocking = outside[found.blocking[found.blocking < len(outside)]]
                 self._blocks.add(blocking)
                 branch = blocking[~inactive[blocking]]
@@ -129,24 +161,38 @@ class FlatSearch:
                 before = inactive.copy()
                 before[branch[:i]] = True
                 stack.append((children[i], before))
-        return Search(True, None, self.margin, nodes)
+        return Search(True, None, self.margin_of_yes, nodes)
 
     def _children(self, flat: _Flat, rows: np.ndarray) -> list[_Flat]:
-        """The flats spanned by a flat and each of `rows`: all rows within tolerance of it."""
-        new = flat.apart[rows]
-        new = new / np.linalg.norm(new, axis=1, keepdims=True)
+        """The flats spanned by a flat and each of `rows`: all rows within tolerance of it.
+
+        So are rows that rounding cannot tell from it: its error is that of the rows over the least
+        singular value of those that span it. Rows outside raise the rank for certain, which is all
+        that a yes asks of them.
+        """
+        sizes = np.linalg.norm(flat.apart[rows], axis=1, keepdims=True)
+        new = flat.apart[rows] / sizes
         new = new - (new @ flat.basis.T) @ flat.basis
         new = new / np.linalg.norm(new, axis=1, keepdims=True)
         along = flat.apart @ new.T  # (rows of W, children)
         apart = flat.apart[None] - along.T[:, :, None] * new[:, None, :]
         distance = np.sqrt(np.einsum("cij,cij->ci", apart, apart))
-        inside = distance <= self._tolerance
+        last = -(self._units[rows] @ flat.basis.T) @ flat.inverse / sizes
+        grown = np.sqrt((flat.inverse**2).sum() + (last**2).sum(axis=1) + sizes[:, 0] ** -2)
+        error = 8 * self._units.shape[1] * _EPS * grown
+        inside = distance <= np.maximum(self._tolerance, error)[:, None]
         outside = distance[~inside]
         if outside.size:
             self.margin = min(self.margin, float(outside.min()))
-        return [
-            _Flat(np.vstack([flat.basis, new[c]]), apart[c], inside[c]) for c in range(len(rows))
-        ]
+        rank = len(flat.basis)
+        children = []
+        for c in range(len(rows)):
+            inverse = np.zeros((rank + 1, rank + 1))
+            inverse[:rank, :rank] = flat.inverse
+            inverse[rank] = [*last[c], 1.0 / sizes[c, 0]]
+            basis = np.vstack([flat.basis, new[c]])
+            children.append(_Flat(basis, inverse, apart[c], inside[c]))
+        return children
 
 
 class _Blocks:

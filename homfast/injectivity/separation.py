@@ -8,13 +8,14 @@ import numpy as np
 
 from homfast._scipy import scipy_module
 
-_ROUNDING = 1e-12  # of a convex combination of unit rows
+ROUNDING = 1e-12  # of a convex combination of unit rows
 
 
 class Separation(NamedTuple):
     """Either a unit x with ``<row, x> <= -margin < 0`` for all rows, or rows that exclude one.
 
-    x : array (d,), or None; margin : float, the distance of 0 to the hull of the rows, 0 if none;
+    x : array (d,), or None; margin : float, the distance of 0 to the hull of the rows, 0 if none
+    and at most the tolerance where a half-space this thin is ignored;
     blocking : indices of at most d + 1 rows of which no half-space holds all; proved : whether one
     of the two was met beyond rounding, otherwise nothing is known.
     """
@@ -48,7 +49,7 @@ def separate(rows: np.ndarray, tolerance: float) -> Separation:
     blocking = np.flatnonzero(multipliers > 0)
     direction = residual[:-1]
     size = float(np.linalg.norm(direction))
-    proved = bool(size <= max(tolerance * (1 + 1e-6), _ROUNDING) * multipliers.sum())
+    proved = bool(size <= max(tolerance * (1 + 1e-6), ROUNDING) * multipliers.sum())
     if size <= 1e-13:
         return Separation(None, 0.0, blocking)
     if size < 1e-4:  # squares of it fall below rounding: solve on the touching rows

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _arrays
-from homfast.construct.arguments import real, whole
+from homfast.construct.arguments import check_memory, real, whole
 from homfast.network import ReLUNetwork
 
 
@@ -26,12 +26,18 @@ def minimal_weight(n: int, seed: int = 0, *, dtype: Any = np.float64) -> np.ndar
         B a random orthogonal matrix, D diagonal with entries 1/2, 1 or 2, so that the rows of
         ``-D B`` are exact multiples of those of B.
 
+    Raises
+    ------
+    MemoryError
+        n at which it would not fit 8 GiB while it is made.
+
     Notes
     -----
     Corollary 6 of Puthawala et al., arXiv 2006.08464: fewer than 2n rows are never injective, and
     2n are if and only if they have this form. Rows may be appended.
     """
     n = whole(n, "n", 1)
+    check_memory(6.0 * n * n, "n", f"a random basis of {n} dimensions and its negative")
     dtype = _arrays.check_float_dtype(dtype)
     generator = np.random.default_rng(_arrays.check_seed(seed))
     basis = np.linalg.qr(generator.standard_normal((n, n)))[0].astype(dtype)
@@ -115,6 +121,11 @@ def injective_network(
     ReLUNetwork
         Hidden widths 2n, then twice `width`; injective almost surely.
 
+    Raises
+    ------
+    MemoryError
+        A width at which the weights would not fit 8 GiB while they are made.
+
     Notes
     -----
     Corollary 16 of Puthawala et al., arXiv 2006.08464: generic projections to 2n + 1 dimensions
@@ -122,6 +133,7 @@ def injective_network(
     """
     n, layers = whole(n, "n", 1), whole(hidden_layers, "hidden_layers", 1)
     width = 2 * n + 1 if width is None else whole(width, "width", 2 * n + 1)
+    check_memory(8.0 * width * width, "width", f"projections to {width} dimensions")
     dtype = _arrays.check_float_dtype(dtype)
     generator = np.random.default_rng(_arrays.check_seed(seed))
     weights = [minimal_weight(n, int(generator.integers(1 << 32)))]
