@@ -42,7 +42,7 @@ BUILD = {
     ),
     "low_rank_decoder, linear": lambda d: construct.low_rank_decoder(matrix(4, 4, d), (2, 2)),
     "low_rank_decoder, features": lambda d: construct.low_rank_decoder(
-        matrix(3, 4, d), (2, 2), relative_error=10.0, max_features=64
+        matrix(8, 9, d), (3, 3), relative_error=10.0, max_features=64
     ),
     "phase_retrieval_decoder": lambda d: construct.phase_retrieval_decoder(matrix(3, 2, d)),
     "make_injective": lambda d: injectivity.make_injective(
