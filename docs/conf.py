@@ -36,7 +36,7 @@ autodoc_default_options = {
     "show-inheritance": True,
     "inherited-members": "Operator,Module,Linear,Sequential,tuple",  # but not from these on
 }
-autodoc_mock_imports = [name for name in ("torch", "jax") if not importlib.util.find_spec(name)]
+autodoc_mock_imports = [name for name in ("torch",) if not importlib.util.find_spec(name)]
 autodoc_typehints = "none"  # the docstrings have types, shapes and dtypes
 numpydoc_show_class_members = False  # autodoc lists them
 numpydoc_class_members_toctree = False
