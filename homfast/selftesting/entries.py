@@ -53,11 +53,13 @@ def check(engine, dtype, rng, family, m, n, first):
     from homfast import measure
 
     seed = int(rng.integers(2**63))
-    op = getattr(measure, family)(m, n, seed=seed, dtype=dtype)
+    options = {"nonzeros_per_column": min(8, m)} if family == "SparseSign" else {}
+    options |= {"seed": seed, "dtype": dtype}
+    op = getattr(measure, family)(m, n, **options)
     whole = op.to_dense()
     case = f"{engine} {op!r}"
     assert_same_bits(op.rows(first, m).to_dense(), whole[first:], f"{case} rows {first} to {m}")
-    again = getattr(measure, family)(m, n, seed=seed, dtype=dtype, store=False)
+    again = getattr(measure, family)(m, n, **options, store=False)
     assert_same_bits(again.to_dense(), whole, f"{case} not stored")
 
 
