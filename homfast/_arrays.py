@@ -6,8 +6,9 @@ what came, what was wanted and what to do, and so that backends see plain 2-D Nu
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ def _type_name(value: Any) -> str:
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 
 
-def check_same_dtype(first: np.ndarray, first_name: str, second: np.ndarray, name: str) -> None:
+def check_same_dtype(first: Any, first_name: str, second: Any, name: str) -> None:
     """TypeError unless both have one dtype; nothing is cast in silence."""
     if first.dtype != second.dtype:
         raise TypeError(
@@ -146,10 +147,21 @@ def check_same_dtype(first: np.ndarray, first_name: str, second: np.ndarray, nam
         )
 
 
-def check_matrix(array: np.ndarray, name: str, meaning: str) -> None:
+def check_matrix(array: Any, name: str, meaning: str) -> None:
     """ValueError unless ``array`` has two axes."""
     if array.ndim != 2:
         raise ValueError(f"{name}: got shape {array.shape}, wanted two axes, {meaning}")
+
+
+def check_chain(weights: Sequence[Any], names: Sequence[str]) -> None:
+    """ValueError unless each matrix, of whatever library, takes what the one before it gives."""
+    for before, after in itertools.pairwise(range(len(weights))):
+        given, taken = tuple(weights[before].shape), tuple(weights[after].shape)
+        if taken[1] != given[0]:
+            raise ValueError(
+                f"{names[after]}: got shape {taken}, wanted (out_features, {given[0]}) to take the "
+                f"output of {names[before]} of shape {given}"
+            )
 
 
 def check_last_axis(array: np.ndarray, name: str, size: int, why: str) -> None:

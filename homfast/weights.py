@@ -32,16 +32,9 @@ def checked_weights(weights: Iterable[Any]) -> tuple[Any, list[Any]]:
         raise ValueError("weights: got an empty list, wanted at least one matrix")
     for i, array in enumerate(arrays):
         _arrays.check_matrix(array, f"weights[{i}]", "(out_features, in_features)")
-        if i == 0:
-            continue
         place.check_same_place(arrays[0], "weights[0]", array, f"weights[{i}]")
         _arrays.check_same_dtype(arrays[0], "weights[0]", array, f"weights[{i}]")
-        if array.shape[1] != arrays[i - 1].shape[0]:
-            raise ValueError(
-                f"weights[{i}]: got shape {array.shape}, wanted (out_features, "
-                f"{arrays[i - 1].shape[0]}) to take the output of weights[{i - 1}] of shape "
-                f"{arrays[i - 1].shape}"
-            )
+    _arrays.check_chain(arrays, [f"weights[{i}]" for i in range(len(arrays))])
     return place, arrays
 
 

@@ -19,8 +19,6 @@ from pathlib import Path
 import numpy as np
 
 import homfast
-
-sys.path.insert(0, str(Path(__file__).parent))
 import scores
 from operations import digest, operations
 
@@ -169,22 +167,16 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    lines = []
-    wrong = check_threads(arguments.calls)
-    lines.append(("S15", f"{len(wrong)} of {arguments.calls:,}", not wrong))
-    found = check_forks(arguments.forks)
-    lines.append(("S16", f"{len(found)} of {arguments.forks}", not found))
-    wrong += found
-    found, slowest = check_interrupts(arguments.interrupts)
-    in_time = not found and slowest < 0.3
-    words = f"{slowest * 1e3:.0f} ms, {len(found)} of {arguments.interrupts} wrong"
-    lines.append(("S22", words, in_time))
-    wrong += found
-    for line in [*wrong[:50], *(f"{name}: {result}" for name, result, _ in lines)]:
-        print(line)
-    if arguments.json:
-        scores.save(arguments.json, lines, wrong[:50])
-    return 0 if all(holds for _, _, holds in lines) else 1
+    calls, forks, interrupts = arguments.calls, arguments.forks, arguments.interrupts
+    threads, children = check_threads(calls), check_forks(forks)
+    missed, slowest = check_interrupts(interrupts)
+    heard = f"{slowest * 1e3:.0f} ms, {len(missed)} of {interrupts} wrong"
+    found = [
+        scores.Score("S15", f"{len(threads)} of {calls:,}", not threads, calls),
+        scores.Score("S16", f"{len(children)} of {forks}", not children, forks),
+        scores.Score("S22", heard, not missed and slowest < 0.3, interrupts),
+    ]
+    return scores.conclude(found, arguments.json, [*threads, *children, *missed][:50])
 
 
 if __name__ == "__main__":

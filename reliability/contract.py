@@ -19,12 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 import homfast
+import scores
 from homfast.selftesting import run
 from homfast.selftesting.cases import FAILED
 from homfast.selftesting.ideas import IDEAS
-
-sys.path.insert(0, str(Path(__file__).parent))
-import scores
 
 # Which figure an idea's cases count for.
 FIGURES = {
@@ -90,8 +88,8 @@ def do(task: Task) -> Found:
     return Found(task.idea, count, np.array(ratios), failures)
 
 
-def line(idea: str, found: list[Found]) -> tuple[str, bool]:
-    """What the scoreboard says of an idea, and whether it held."""
+def score(idea: str, found: list[Found]) -> scores.Score:
+    """What the scoreboard says of an idea."""
     count = sum(part.count for part in found)
     failed = sum(len(part.failures) for part in found)
     ratios = np.concatenate([part.ratios for part in found])
@@ -99,7 +97,7 @@ def line(idea: str, found: list[Found]) -> tuple[str, bool]:
     if ratios.size:
         words += f"; error over bound at most {ratios.max():.2g}"
         words += f", 99.9 % below {np.quantile(ratios, 0.999):.2g}"
-    return words, not failed
+    return scores.Score(FIGURES.get(idea, idea), words, not failed, count)
 
 
 def main() -> int:
@@ -115,16 +113,7 @@ def main() -> int:
             found.setdefault(part.idea, []).append(part)
             for failure in part.failures[:5]:
                 print(failure, flush=True)
-    lines, clean = [], True
-    for idea, parts in found.items():
-        words, holds = line(idea, parts)
-        clean = clean and holds
-        print(f"{FIGURES.get(idea, idea)}: {words}")
-        if idea in FIGURES:
-            lines.append((FIGURES[idea], words, holds))
-    if arguments.json:
-        scores.save(arguments.json, lines)
-    return 0 if clean else 1
+    return scores.conclude([score(*item) for item in found.items()], arguments.json)
 
 
 if __name__ == "__main__":

@@ -135,10 +135,10 @@ struct Cases {
       for (const auto ensemble : {Ensemble::gaussian, Ensemble::rademacher}) {
         cases.push_back({type + " seeded product", [=] {
           Matrix<T> y(3, 700);
-          if (!seeded_product<T>(ensemble, {7, 1, 128, 3}, signal.in(), adjoint, y.out())) {
-            throw std::logic_error("this target has no such product");
-          }
-          return bytes_of(y.data);
+          // A target may have no such product (the matrix unit); then it has none for every caller.
+          const bool done =
+              seeded_product<T>(ensemble, {7, 1, 128, 3}, signal.in(), adjoint, y.out());
+          return done ? bytes_of(y.data) : std::vector<char>{};
         }});
       }
     }
@@ -161,27 +161,9 @@ struct Cases {
   }
 };
 
-}  // namespace
-
-int main(int count, char** words) {
-  const int callers = 4, rounds = count > 1 ? std::atoi(words[1]) : 20;
+// All cases by `callers` threads, `rounds` times each, on the target in use; how many had other bits.
+long compute_all(const std::vector<Case>& cases, int callers, int rounds) {
   set_num_threads(1);
-  Cases<float> singles;
-  Cases<double> doubles;
-  std::vector<Case> cases;
-  singles.list(cases, "float32");
-  doubles.list(cases, "float64");
-  cases.push_back({"an error of a task", [] {
-    auto fail = [](index_t task) {
-      if (task == 3) throw std::runtime_error("task 3");
-    };
-    try {
-      parallel_for(8, fail);
-    } catch (const std::runtime_error&) {
-      return std::vector<char>{1};
-    }
-    return std::vector<char>{0};
-  }});
   std::vector<std::vector<char>> wanted;
   for (const Case& one : cases) wanted.push_back(one.compute());
 
@@ -212,5 +194,36 @@ int main(int count, char** words) {
   changer.join();
   std::printf("%ld calls of %zu ops on %s, %ld with other bits\n", calls.load(), cases.size(),
               target().name, wrong.load());
+  std::fflush(stdout);
+  return wrong;
+}
+
+}  // namespace
+
+// On every target of this machine. sanitizers.py reads the lines that are printed.
+int main(int count, char** words) {
+  const int rounds = count > 1 ? std::atoi(words[1]) : 20;
+  Cases<float> singles;
+  Cases<double> doubles;
+  std::vector<Case> cases;
+  singles.list(cases, "float32");
+  doubles.list(cases, "float64");
+  cases.push_back({"an error of a task", [] {
+    auto fail = [](index_t task) {
+      if (task == 3) throw std::runtime_error("task 3");
+    };
+    try {
+      parallel_for(8, fail);
+    } catch (const std::runtime_error&) {
+      return std::vector<char>{1};
+    }
+    return std::vector<char>{0};
+  }});
+  long wrong = 0;
+  for (const Target& one : targets()) {
+    if (!one.why_not.empty()) continue;
+    set_target(one.name);
+    wrong += compute_all(cases, 4, rounds);
+  }
   return wrong ? 1 : 0;
 }

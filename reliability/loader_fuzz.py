@@ -24,8 +24,6 @@ from typing import Any
 import numpy as np
 
 import homfast
-
-sys.path.insert(0, str(Path(__file__).parent))
 import scores
 
 ALLOWANCE = 1 << 20  # bytes: what the parser and the exceptions take
@@ -161,11 +159,9 @@ def main() -> int:
             wrong.append({"seed": arguments.seed, "number": number, "verdict": verdict})
             print(f"--seed {arguments.seed} --first {number} --count 1: {verdict}", flush=True)
     print(", ".join(f"{n} {word}" for word, n in sorted(found.items())))
-    if arguments.json:
-        line = f"{len(wrong)} of {arguments.count:,}"
-        details = {"verdicts": dict(found), "wrong": wrong[:100]}
-        scores.save(arguments.json, [("S26", line, not wrong)], details)
-    return 1 if wrong else 0
+    score = scores.Score("S26", f"{len(wrong)} of {arguments.count:,}", not wrong, arguments.count)
+    details = {"verdicts": dict(found), "wrong": wrong[:100]}
+    return scores.conclude([score], arguments.json, details)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,6 @@ from pathlib import Path
 import numpy as np
 
 import homfast
-
-sys.path.insert(0, str(Path(__file__).parent))
 import scores
 from operations import digest, operations
 
@@ -124,14 +122,15 @@ def main() -> int:
     found = run_failing()
     wrong, failed = found["wrong"], len(found["failures"])
     lines = [
-        ("S20", f"{len(wrong)} of {failed}", not wrong and failed > 0),
-        ("S23", f"{grown / 2**20:.2f} MiB over {arguments.calls:,} calls", grown < 2**20),
+        scores.Score("S20", f"{len(wrong)} of {failed}", not wrong, failed),
+        scores.Score(
+            "S23",
+            f"{grown / 2**20:.2f} MiB over {arguments.calls:,} calls",
+            grown < 2**20,
+            arguments.calls,
+        ),
     ]
-    for line in [*wrong[:30], *(f"{name}: {result}" for name, result, _ in lines)]:
-        print(line)
-    if arguments.json:
-        scores.save(arguments.json, lines, wrong[:30])
-    return 0 if all(holds for _, _, holds in lines) else 1
+    return scores.conclude(lines, arguments.json, wrong[:30])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,38 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
 import scores
+from checkout import copy_checkout, keep_targets
 from mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
 BUILD = [sys.executable, "setup.py", "build_ext", "--inplace"]
 TEST = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-
-
-def copy_checkout(folder: Path, built: bool = True) -> None:
-    """The files that git knows, with edits, and what was built of them."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    if built and (ROOT / "build").is_dir():
-        shutil.copytree(ROOT / "build", folder / "build", symlinks=True)
-
-
-def keep_targets(folder: Path, names: list[str]) -> None:
-    """Builds of the copy compile these targets alone, in less time."""
-    path = folder / "csrc/targets/targets.def"
-    lines = path.read_text().splitlines(keepends=True)
-    rows = [(re.match(r"HF_TARGET\((\w+)", line), line) for line in lines]
-    path.write_text("".join(line for row, line in rows if not row or row[1] in names))
 
 
 def apply(mutant: Mutant, folder: Path) -> None:
@@ -147,10 +121,9 @@ def main() -> int:
             print(f"{number}/{len(chosen)} {mutant.name}: {how}", flush=True)
     noticed = sum(r["verdict"] == "noticed" for r in results)
     print(f"{noticed} of {len(results)} noticed")
-    if arguments.json:
-        line = f"{len(results) - noticed} of {len(results)}"
-        scores.save(arguments.json, [("S27", line, noticed == len(results))], results)
-    return 0 if noticed == len(results) else 1
+    line = f"{len(results) - noticed} of {len(results)}"
+    found = scores.Score("S27", line, noticed == len(results), len(results))
+    return scores.conclude([found], arguments.json, results)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,9 @@ from typing import Any
 import numpy as np
 
 import homfast
+import scores
 from homfast.selftesting import sizes
 from homfast.selftesting.oracles import KINDS, operands, product, same_bits
-
-sys.path.insert(0, str(Path(__file__).parent))
-import scores
 
 THREADS = (1, 2, 3, 5)
 WHOLE = 257

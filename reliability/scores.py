@@ -15,9 +15,9 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "reliability" / "results"
@@ -56,6 +56,36 @@ FIGURES = {
     "S29": ("differing builds, strange files in a wheel, known vulnerabilities", "0"),
     "S30": ("compilers and optimisation levels that give other bits", "0"),
 }
+# A run of fewer cases is written down, but does not hold (--share, --only).
+LEAST = {
+    **dict.fromkeys(("S4", "S5", "S6", "S7", "S8", "S9", "S18", "S19", "S25"), 2_000),
+    "S1": 200_000,
+    "S2": 50_000,
+    "S3": 20_000,
+    "S12": 9_000,  # tests
+    "S13": 4_000,
+    "S15": 100_000,
+    "S16": 300,
+    "S20": 500,
+    "S22": 50,
+    "S23": 10_000,
+    "S26": 1_000_000,
+    "S27": 40,
+    "S28": 20,
+}
+
+
+class Score(NamedTuple):
+    """What a run found for a figure."""
+
+    name: str
+    result: str
+    clean: bool
+    count: int  # of cases, calls or tests
+
+    @property
+    def holds(self) -> bool:
+        return self.clean and self.count >= LEAST.get(self.name, 1)
 
 
 def told(*command: str) -> str:
@@ -76,12 +106,12 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def save(path: Path, lines: Iterable[tuple[str, str, bool]], details: Any = None) -> None:
-    """Write (figure, result, whether it is what it must be) lines, and what they are made of."""
+def save(path: Path, found: Iterable[Score], details: Any = None) -> None:
+    """Write what a run found, and what that is made of."""
     changed = "" if not told("git", "status", "--porcelain", "csrc", "homfast") else ", changed"
     report = {
-        "scores": [{"id": name, "result": result, "holds": holds} for name, result, holds in lines],
-        "command": "python " + " ".join([str(Path(sys.argv[0]).name), *sys.argv[1:]]),
+        "scores": [{"id": s.name, "result": s.result, "holds": s.holds} for s in found],
+        "command": "python " + " ".join([f"reliability/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "machine": f"{processor()}, {platform.system()}, Python {platform.python_version()}",
         "commit": told("git", "rev-parse", "--short=12", "HEAD") + changed,
         "date": datetime.date.today().isoformat(),
@@ -89,6 +119,16 @@ def save(path: Path, lines: Iterable[tuple[str, str, bool]], details: Any = None
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def conclude(found: Sequence[Score], path: Path | None, details: Any = None) -> int:
+    """Print what a run found, save it if there is a path, and say the exit status."""
+    for score in found:
+        few = "" if score.holds or not score.clean else f", of {LEAST[score.name]:,} that count"
+        print(f"{score.name}: {score.result}{few}")
+    if path:
+        save(path, found, details)
+    return 0 if all(score.clean for score in found) else 1
 
 
 def page() -> str:

@@ -51,3 +51,11 @@ def test_allocations_that_fail_are_memory_errors():
     found = load("memory").run_failing("vjp,fit,SparseSign forward")
     assert not found["wrong"]
     assert len(found["failures"]) > 50
+
+
+def test_a_run_of_few_cases_does_not_hold():
+    scores = load("scores")
+    assert scores.Score("S15", "0 of 100,000", True, 100_000).holds
+    assert not scores.Score("S15", "0 of 10", True, 10).holds
+    assert not scores.Score("S15", "1 of 100,000", False, 100_000).holds
+    assert not scores.Score("S29", "0", True, 0).holds

@@ -9,7 +9,7 @@ from oracles import assert_same_bits, pack
 
 import homfast
 from homfast import ReLUNetwork
-from homfast.selftesting.scaling import moderate, scaled
+from homfast.selftesting.scaling import check_powers, moderate, scaled
 
 POWERS = [*range(-40, 41, 8), -1, 1, 3]
 SHAPES = [(1, 1, 1), (3, 5, 7), (20, 17, 33), (33, 64, 31), (7, 130, 9), (16, 300, 5),
@@ -80,29 +80,7 @@ def test_layer_gradients(engine, dtype, rng, shape, slope):
 @pytest.mark.parametrize("widths", [(1, 1), (17, 33, 9, 4), (64, 100, 65, 31, 7), (9, 130, 1)])
 @pytest.mark.parametrize("slope", [0.0, 0.1])
 def test_networks(engine, dtype, rng, widths, slope):
-    net = ReLUNetwork.random(
-        widths, seed=4, dtype=dtype, negative_slope=slope, backend=engine.backend
-    )
-    x, u = moderate(rng, (21, widths[0]), dtype), moderate(rng, (21, widths[-1]), dtype)
-    y, vjp = net.vjp(x)
-    grad_input, grad_weights = vjp(u)
-    jacobian, linearized = net.jacobian(x), net.linearize(x)
-    for power in POWERS:
-        case = f"{engine} {dtype} {widths} slope={slope} 2^{power}"
-        same, pull = net.vjp(scaled(x, power))
-        assert_same_bits(net(scaled(x, power)), scaled(y, power), f"f {case}")
-        assert_same_bits(same, scaled(y, power), f"vjp {case}")
-        of_input, of_weights = pull(u)
-        assert_same_bits(of_input, grad_input, f"grad_input, x by {case}")
-        for layer, (gradient, wanted) in enumerate(zip(of_weights, grad_weights, strict=True)):
-            assert_same_bits(gradient, scaled(wanted, power), f"grad_weights[{layer}], x by {case}")
-        of_input, of_weights = vjp(scaled(u, power))
-        assert_same_bits(of_input, scaled(grad_input, power), f"grad_input, grad by {case}")
-        for layer, (gradient, wanted) in enumerate(zip(of_weights, grad_weights, strict=True)):
-            assert_same_bits(gradient, scaled(wanted, power), f"grad_weights[{layer}] grad {case}")
-        assert_same_bits(net.jacobian(scaled(x, power)), jacobian, f"jacobian {case}")
-        forward = linearized.forward(scaled(x, power))
-        assert_same_bits(forward, scaled(linearized.forward(x), power), f"forward {case}")
+    check_powers(engine, dtype, rng, 21, list(widths), slope, POWERS)
 
 
 def test_scaling_one_layer_of_a_network(engine, dtype, rng):

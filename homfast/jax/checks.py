@@ -38,21 +38,10 @@ def _check_layers(
     found: list[jax.Array] = []
     for name, weight in zip(names, weights, strict=True):
         matrix = as_jax(weight, name, _FLOATS)
-        if matrix.ndim != 2:
-            raise ValueError(
-                f"{name}: got shape {matrix.shape}, wanted (out_features, in_features)"
-            )
-        if matrix.dtype != rows.dtype:
-            raise TypeError(
-                f"{name}: got {matrix.dtype} beside x of {rows.dtype}, wanted one dtype; cast one "
-                f"of them, for instance x.astype({name}.dtype)"
-            )
-        if found and matrix.shape[1] != found[-1].shape[0]:
-            raise ValueError(
-                f"{name}: got shape {matrix.shape}, wanted (out_features, {found[-1].shape[0]}) to "
-                f"take the output of {names[len(found) - 1]} of shape {found[-1].shape}"
-            )
+        _arrays.check_matrix(matrix, name, "(out_features, in_features)")
+        _arrays.check_same_dtype(rows, "x", matrix, name)
         found.append(matrix)
+    _arrays.check_chain(found, names)
     first = found[0]
     if rows.ndim == 0 or rows.shape[-1] != first.shape[1]:
         hint = ""

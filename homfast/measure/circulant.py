@@ -90,7 +90,7 @@ class Circulant(WholeTransform):
         return (*super()._device_tables(at), at.upload(self._spectrum))
 
     def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
-        _, spectrum = self._kept(at, lambda: self._device_tables(at))
+        _, spectrum = self._kept(at)
         at.backend.convolve(rows, spectrum, adjoint, out)
 
     def to_dense(self) -> np.ndarray:

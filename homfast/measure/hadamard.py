@@ -105,7 +105,6 @@ class Hadamard(SubsampledTransform):
 
     largest = ((1 << 63) - 1, _LARGEST)
     _sign_words: np.ndarray | None = None
-    _tables: on_device.Tables | None = None
 
     @property
     def _size(self) -> int:
@@ -133,12 +132,11 @@ class Hadamard(SubsampledTransform):
             self._sign_words = words[0]
         return self._sign_words
 
+    def _device_tables(self, at: on_device.Device) -> tuple[Any, ...]:
+        return (*super()._device_tables(at), at.upload(self._words()))
+
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
-        if self._tables is None:
-            self._tables = on_device.Tables()
-        signs, indices = self._tables.get(
-            at, lambda: (at.upload(self._words()), at.upload(self.row_indices))
-        )
+        indices, signs = self._kept(at)
         at.backend.subsampled_hadamard(rows, signs, indices, self._size, self._scale, adjoint, out)
 
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:

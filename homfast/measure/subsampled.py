@@ -63,6 +63,18 @@ class SubsampledTransform(SeededOperator):
         rows = self.adjoint(np.eye(self.shape[0], dtype=self.dtype))
         return np.conj(rows) if self.dtype.kind == "c" else rows
 
+    _tables: on_device.Tables | None = None
+
+    def _kept(self, at: on_device.Device) -> tuple[Any, ...]:
+        """`_device_tables`, made by the first call on a device."""
+        if self._tables is None:
+            self._tables = on_device.Tables()
+        return self._tables.get(at, lambda: self._device_tables(at))
+
+    def _device_tables(self, at: on_device.Device) -> tuple[Any, ...]:
+        """What the family derives from its seed: the row indices, and what else it needs."""
+        return (at.upload(self.row_indices),)
+
 
 class WholeTransform(SubsampledTransform):
     """One that runs the whole transform and picks from its result.
@@ -72,7 +84,6 @@ class WholeTransform(SubsampledTransform):
     """
 
     _complex_on_device = True
-    _tables: on_device.Tables | None = None
 
     @abc.abstractmethod
     def _transform(self, rows: np.ndarray, out: np.ndarray) -> None:
@@ -86,20 +97,10 @@ class WholeTransform(SubsampledTransform):
     def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
         """`_transform`, or its adjoint, on the device of `at`, whose backend has Fourier's."""
 
-    def _kept(self, at: on_device.Device, make: Callable[[], Any]) -> Any:
-        """What the family has derived from its seed, on the device."""
-        if self._tables is None:
-            self._tables = on_device.Tables()
-        return self._tables.get(at, make)
-
-    def _device_tables(self, at: on_device.Device) -> tuple[Any, ...]:
-        """Uploaded once a device: the row indices, and what a family has besides."""
-        return (at.upload(self.row_indices),)
-
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
         if not hasattr(at.backend, "fourier"):
             super()._device_rows(at, rows, adjoint, out)
-        indices = self._kept(at, lambda: self._device_tables(at))[0]
+        indices = self._kept(at)[0]
         full = at.empty(rows, self._size)
         if adjoint:
             at.zero(full)

@@ -36,6 +36,7 @@ CORNERS = (
     {"family": "Gaussian", "m": 50, "n": 257, "first": 3},
     {"family": "Rademacher", "m": 50, "n": 257, "first": 3},
     {"family": "SparseSign", "m": 50, "n": 257, "first": 3},
+    {"family": "SparseSign", "m": 2, "n": 9, "first": 1},
 )
 
 

@@ -30,24 +30,34 @@ def draw(rng, largest):
 
 
 def check(engine, dtype, rng, rows, widths, slope, power):
-    case = f"{engine} {dtype} {rows} rows, widths {widths} slope={slope} 2^{power}"
+    check_powers(engine, dtype, rng, rows, widths, slope, [power])
+
+
+def check_powers(engine, dtype, rng, rows, widths, slope, powers):
+    """x, and the gradient of the result, by each 2^power."""
     net = homfast.ReLUNetwork.random(
         widths, seed=4, dtype=dtype, negative_slope=slope, backend=engine.backend
     )
     x, u = moderate(rng, (rows, widths[0]), dtype), moderate(rng, (rows, widths[-1]), dtype)
     y, vjp = net.vjp(x)
     grad_input, grad_weights = vjp(u)
-    assert_same_bits(net(scaled(x, power)), scaled(y, power), f"f {case}")
-    same, pull = net.vjp(scaled(x, power))
-    assert_same_bits(same, scaled(y, power), f"vjp {case}")
-    of_input, of_weights = pull(u)
-    assert_same_bits(of_input, grad_input, f"grad_input, x by {case}")
-    for layer, (gradient, wanted) in enumerate(zip(of_weights, grad_weights, strict=True)):
-        assert_same_bits(gradient, scaled(wanted, power), f"grad_weights[{layer}], x by {case}")
-    of_input, of_weights = vjp(scaled(u, power))
-    assert_same_bits(of_input, scaled(grad_input, power), f"grad_input, grad by {case}")
-    for layer, (gradient, wanted) in enumerate(zip(of_weights, grad_weights, strict=True)):
-        assert_same_bits(gradient, scaled(wanted, power), f"grad_weights[{layer}], grad by {case}")
+    jacobian, linearized = net.jacobian(x), net.linearize(x)
+    for power in powers:
+        case = f"{engine} {dtype} {rows} rows, widths {widths} slope={slope} 2^{power}"
+        assert_same_bits(net(scaled(x, power)), scaled(y, power), f"f {case}")
+        same, pull = net.vjp(scaled(x, power))
+        assert_same_bits(same, scaled(y, power), f"vjp {case}")
+        of_input, of_weights = pull(u)
+        assert_same_bits(of_input, grad_input, f"grad_input, x by {case}")
+        for layer, (gradient, wanted) in enumerate(zip(of_weights, grad_weights, strict=True)):
+            assert_same_bits(gradient, scaled(wanted, power), f"grad_weights[{layer}], x by {case}")
+        of_input, of_weights = vjp(scaled(u, power))
+        assert_same_bits(of_input, scaled(grad_input, power), f"grad_input, grad by {case}")
+        for layer, (gradient, wanted) in enumerate(zip(of_weights, grad_weights, strict=True)):
+            assert_same_bits(gradient, scaled(wanted, power), f"grad_weights[{layer}] grad {case}")
+        assert_same_bits(net.jacobian(scaled(x, power)), jacobian, f"jacobian {case}")
+        forward = linearized.forward(scaled(x, power))
+        assert_same_bits(forward, scaled(linearized.forward(x), power), f"forward {case}")
 
 
 def moderate(rng, shape, dtype):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from homfast import _backends
+from homfast import _arrays, _backends
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 _DEVICE_BACKENDS = ("cuda", "cupy")
@@ -16,8 +16,8 @@ def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
     """ValueError or TypeError unless `weights` chain and `x` can enter them."""
     if not weights:
         raise ValueError("weights: got an empty list, wanted at least one matrix")
-    for index, weight in enumerate(weights):
-        name = f"weights[{index}]"
+    names = [f"weights[{index}]" for index in range(len(weights))]
+    for name, weight in zip(names, weights, strict=True):
         if weight.dim() != 2:
             raise ValueError(
                 f"{name}: got shape {tuple(weight.shape)}, wanted (out_features, in_features)"
@@ -42,13 +42,7 @@ def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
             f"x: got shape {tuple(x.shape)}, wanted (..., {weights[0].shape[1]}) to match "
             f"weights[0] of shape {tuple(weights[0].shape)}"
         )
-    for index in range(1, len(weights)):
-        if weights[index].shape[1] != weights[index - 1].shape[0]:
-            raise ValueError(
-                f"weights[{index}]: got shape {tuple(weights[index].shape)}, wanted "
-                f"(out_features, {weights[index - 1].shape[0]}) to take the output of "
-                f"weights[{index - 1}] of shape {tuple(weights[index - 1].shape)}"
-            )
+    _arrays.check_chain(weights, names)
 
 
 def check_device(x: torch.Tensor) -> None:
