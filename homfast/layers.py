@@ -66,7 +66,7 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
         if result is not None:
             return result
     call = _Forward(x, weight, out, precision, backend)
-    call.backend.linear(call.rows, call.weight, call.target, call.precision)
+    call.compute(False, 0.0, None)
     return call.result()
 
 
@@ -113,9 +113,7 @@ def linear_relu(
         bytes_of_row = (call.shape[-1] + 7) // 8
         mask = call.place.empty((*call.shape[:-1], bytes_of_row), _BYTE, call.rows)
         mask_target = call.place.reshaped(mask, (call.target.shape[0], bytes_of_row))
-    call.backend.linear_relu(
-        call.rows, call.weight, slope, call.target, mask_target, call.precision
-    )
+    call.compute(True, slope, mask_target)
     if mask is None:
         return call.result()
     return call.result(), call.place.result_like(mask, x)
@@ -221,7 +219,7 @@ class _Forward:
     """A checked forward call: rows, weight and target as kernels take them."""
 
     __slots__ = (
-        "backend", "finish", "place", "precision", "rounded", "rows", "shape", "source", "target",
+        "backend", "finish", "half", "place", "precision", "rows", "shape", "source", "target",
         "weight",
     )  # fmt: skip
 
@@ -253,18 +251,32 @@ class _Forward:
         )
         self.rows = place.as_rows(inputs)
         self.weight = place.as_kernel_matrix(matrix)
-        self.rounded: Any = None
-        if inputs.dtype == _arrays.BFLOAT16:
+        self.half = inputs.dtype == _arrays.BFLOAT16
+        if self.half:
             _bfloat16.check_precision(precision)
             self.precision = "medium"
-            self.rows = _bfloat16.widen(self.backend, self.rows, place)
-            self.weight = _bfloat16.widen(self.backend, self.weight, place)
-            self.rounded = self.target
-            self.target = place.empty(self.target.shape, _SINGLE, self.rows)
+
+    def compute(self, relu: bool, slope: float, mask: Any) -> None:
+        """The product, or the layer with ReLU, in `target`."""
+        if not self.half:
+            self._apply(self.rows, self.weight, relu, slope, self.target, mask)
+            return
+        x, weight, out = map(self.place.halves, (self.rows, self.weight, self.target))
+        if self.backend.linear_bfloat16(x, weight, relu, slope, out, mask):
+            return
+        rows = _bfloat16.widen(self.backend, self.rows, self.place)
+        weight = _bfloat16.widen(self.backend, self.weight, self.place)
+        sums = self.place.empty(self.target.shape, _SINGLE, rows)
+        self._apply(rows, weight, relu, slope, sums, mask)
+        _bfloat16.narrow(self.backend, sums, self.target, self.place)
+
+    def _apply(self, x: Any, weight: Any, relu: bool, slope: float, out: Any, mask: Any) -> None:
+        if relu:
+            self.backend.linear_relu(x, weight, slope, out, mask, self.precision)
+        else:
+            self.backend.linear(x, weight, out, self.precision)
 
     def result(self) -> Any:
-        if self.rounded is not None:
-            _bfloat16.narrow(self.backend, self.target, self.rounded, self.place)
         result = self.finish()
         return (
             result

@@ -41,6 +41,13 @@ MUTANTS = [
         *LAYERS,
     ),
     mutant(
+        "the mask of a later part of a bfloat16 weight goes to the first",
+        CORE + "ops.cpp",
+        "own.mask = mask.data ? mask.data + j / 8 : nullptr;",
+        "own.mask = mask.data;",
+        "bfloat16",
+    ),
+    mutant(
         "a zero factor is skipped",
         KERNELS + "tile.inc",
         "        const V x = broadcast(a[r]);\n",
@@ -196,7 +203,7 @@ MUTANTS = [
     mutant(
         "three rows left over are forgotten",
         KERNELS + "dot_rows.inc",
-        "if (left == 3) dot_strip<T, 3, chains / 3>(p, i, cols);",
+        "if (left == 3) dot_strip<T, B, 3, chains / 3>(p, weight, i, cols);",
         "",
         *LAYERS,
     ),
@@ -210,8 +217,8 @@ MUTANTS = [
     mutant(
         "a tail of k is read past its end",
         KERNELS + "dot_rows.inc",
-        "const auto w = load_partial(b + c * p.b_stride + k, n);",
-        "const auto w = load(b + c * p.b_stride + k);",
+        "const auto w = load_widened_partial(b + c * p.b_stride + k, n);",
+        "const auto w = load_widened(b + c * p.b_stride + k);",
         "guard_pages",
     ),
     mutant(

@@ -73,6 +73,25 @@ def test_error_is_that_of_a_float32_sum_and_one_rounding(engine, rng):
     assert (abs(found - a @ b.T) <= bound).all()
 
 
+@pytest.mark.parametrize("features", [0, 1, 17, 171, 4500])
+@pytest.mark.parametrize("batch", [1, 2, 3, 7, 15])
+def test_few_rows_have_the_bits_of_widened_operands(native_engine, rng, batch, features):
+    """They are widened a part of the weight at a time: 131 units are several parts."""
+    x, weight = normal(rng, batch, features), normal(rng, 140, features)[3:134]
+    if features:
+        x[0, 0] = np.nan  # of one row
+    wide = x.astype(np.float32), weight.astype(np.float32)
+    for slope in (0.0, 0.1):
+        z, bits = homfast.linear_relu(*wide, negative_slope=slope, return_mask=True)
+        y, mask = homfast.linear_relu(x, weight, negative_slope=slope, return_mask=True)
+        assert_same_bits(y.astype(np.float32), z.astype(BF16).astype(np.float32), str(slope))
+        assert_same_bits(mask, bits, f"mask {slope}")
+    out = np.full((batch, 135), np.nan, BF16)[:, 2:133]
+    homfast.linear(x, weight, out=out)
+    wanted = homfast.linear(*wide).astype(BF16).astype(np.float32)
+    assert_same_bits(out.astype(np.float32), wanted, "linear, out in a larger array")
+
+
 def test_layouts_out_and_mixed_libraries(native_engine, rng):
     x, weight = normal(rng, 2, 20, 31), normal(rng, 7, 31)
     homfast.set_batch_invariant(True)

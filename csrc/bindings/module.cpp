@@ -159,7 +159,23 @@ void bind_updates(py::module_& m) {
       py::arg("weight_decay"));
 }
 
-void bind_conversions(py::module_& m) {
+void bind_bfloat16(py::module_& m) {
+  m.def(
+      "linear_bfloat16",
+      [](const py::array& x, const py::array& weight, bool relu, double negative_slope,
+         const py::array& out, const OptionalArray& mask) {
+        const auto rows = matrix<const std::uint16_t>(x, "x");
+        const auto w = matrix<const std::uint16_t>(weight, "weight");
+        const auto target = matrix<std::uint16_t>(out, "out");
+        check(w.cols == rows.cols, "weight: in_features do not match x");
+        check(target.rows == rows.rows && target.cols == w.rows, "out: shape does not match");
+        const auto bits = mask_view(mask, target.rows, target.cols, relu);
+        const py::gil_scoped_release release;
+        return linear_bfloat16(rows, w, relu ? Epilogue::relu : Epilogue::none,
+                               static_cast<float>(negative_slope), bits, target);
+      },
+      py::arg("x").noconvert(), py::arg("weight").noconvert(), py::arg("relu"),
+      py::arg("negative_slope"), py::arg("out").noconvert(), py::arg("mask").noconvert());
   m.def(
       "widen_bfloat16",
       [](const py::array& values, const py::array& out) {
@@ -258,7 +274,7 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   m.def("pack_training", &make_object<TrainingHandle, py::object>, py::arg("network"));
   bind_layers(m);
   bind_updates(m);
-  bind_conversions(m);
+  bind_bfloat16(m);
   bind_operators(m);
   bind_settings(m);
   bind_xla_handlers(m);

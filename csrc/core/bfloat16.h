@@ -5,6 +5,11 @@
 
 namespace homfast {
 
+// So many elements, on this thread.
+void widen_bfloat16(const std::uint16_t* from, float* to, index_t count);
+void round_to_bfloat16(const float* from, std::uint16_t* to, index_t count);
+
+// The same of matrices, on the pool.
 void widen_bfloat16(MatrixView<const std::uint16_t> from, MatrixView<float> to);
 void round_to_bfloat16(MatrixView<const float> from, MatrixView<std::uint16_t> to);
 

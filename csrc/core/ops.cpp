@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 
+#include "core/bfloat16.h"
 #include "core/parallel.h"
 #include "core/run_product.h"
 
@@ -17,12 +18,17 @@ constexpr index_t kReadAtOnce = 1 << 20;
 
 std::atomic<bool> batch_invariant{false};
 
+// Columns for which it reads so many.
+index_t columns_at_once(index_t depth) {
+  return std::max<index_t>(1, kReadAtOnce / std::max<index_t>(1, depth) / 16) * 16;
+}
+
 template <class T>
 void run_dot_rows(const Product<T>& p, const Target& target) {
   if (p.m == 0 || p.n == 0) return;
   const KernelTable<T>& table = kernels<T>(target);
   const int parts = threads_for(multiply_adds(p));
-  const index_t at_once = std::max<index_t>(1, kReadAtOnce / std::max<index_t>(1, p.k) / 16) * 16;
+  const index_t at_once = columns_at_once(p.k);
   StopFlag stop;
   auto run_part = [&](index_t part) {
     const index_t begin = part_begin(p.n, part, parts, 16);
@@ -111,6 +117,44 @@ void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope,
   } else {
     run_product(p, here);
   }
+}
+
+bool linear_bfloat16(MatrixView<const std::uint16_t> x, MatrixView<const std::uint16_t> weight,
+                     Epilogue epilogue, float slope, MaskView mask, MatrixView<std::uint16_t> out) {
+  if (x.rows >= kSmallBatch || get_batch_invariant()) return false;
+  if (out.rows == 0 || out.cols == 0) return true;
+  const KernelTable<float>& table = kernels<float>(target());
+  float* const wide_x = thread_workspace<float, Workspace::activations>(x.rows * x.cols);
+  for (index_t i = 0; i < x.rows; ++i) {
+    widen_bfloat16(x.data + i * x.row_stride, wide_x + i * x.cols, x.cols);
+  }
+  Product<float> p = make_product<float>({nullptr, out.rows, out.cols, 0}, x.cols, epilogue, slope,
+                                         Precision::medium);
+  set_a<float>(p, {wide_x, x.rows, x.cols, x.cols}, false, {});
+  p.b_stride = weight.row_stride;
+  p.mask_stride = mask.row_stride;
+  const int parts = threads_for(multiply_adds(p));
+  const index_t at_once = columns_at_once(x.cols);
+  StopFlag stop;
+  auto run_part = [&](index_t part) {
+    const index_t begin = part_begin(out.cols, part, parts, 16);
+    const index_t end = part_begin(out.cols, part + 1, parts, 16);
+    Product<float> own = p;
+    own.c_stride = std::min(at_once, end - begin);
+    own.c = thread_workspace<float>(out.rows * own.c_stride);
+    for (index_t j = begin; j < end; j += at_once) {
+      if (stop.poll()) return;
+      const index_t count = std::min(at_once, end - j);
+      own.mask = mask.data ? mask.data + j / 8 : nullptr;
+      table.dot_rows_bfloat16(own, weight.data + j * weight.row_stride, Range{0, count});
+      for (index_t i = 0; i < out.rows; ++i) {
+        round_to_bfloat16(own.c + i * own.c_stride, out.data + i * out.row_stride + j, count);
+      }
+    }
+  };
+  parallel_for(parts, run_part);
+  if (stop.stopped()) throw Interrupted();
+  return true;
 }
 
 template <class T>

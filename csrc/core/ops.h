@@ -24,6 +24,12 @@ template <class T>
 void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope, MaskView mask,
             MatrixView<T> out, Precision precision);
 
+// The same of bfloat16, summed in float32: the bits of `linear` on widened operands, rounded once. False, and
+// nothing done, where that is not by dot_rows (16 rows, or batch invariance): products pack their
+// operands, which are better widened as a whole.
+bool linear_bfloat16(MatrixView<const std::uint16_t> x, MatrixView<const std::uint16_t> weight,
+                     Epilogue epilogue, float slope, MaskView mask, MatrixView<std::uint16_t> out);
+
 // out = (mask applied to grad_output) weight.
 template <class T>
 void grad_input(MatrixView<const T> grad_output, Weight<T> weight, MaskView mask, T slope,

@@ -55,6 +55,10 @@ HF_INLINE __m256 load(const float* p) { return _mm256_loadu_ps(p); }
 HF_INLINE __m256d load(const double* p) { return _mm256_loadu_pd(p); }
 HF_INLINE void store(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
 HF_INLINE void store(double* p, __m256d v) { _mm256_storeu_pd(p, v); }
+HF_INLINE __m256 load_bfloat16(const std::uint16_t* p) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
 HF_INLINE __m256 load_partial(const float* p, int n) {
   return _mm256_maskload_ps(p, first_lanes(p, n));
 }

@@ -54,6 +54,10 @@ HF_INLINE __m512 load(const float* p) { return _mm512_loadu_ps(p); }
 HF_INLINE __m512d load(const double* p) { return _mm512_loadu_pd(p); }
 HF_INLINE void store(float* p, __m512 v) { _mm512_storeu_ps(p, v); }
 HF_INLINE void store(double* p, __m512d v) { _mm512_storeu_pd(p, v); }
+HF_INLINE __m512 load_bfloat16(const std::uint16_t* p) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
 HF_INLINE __m512 load_partial(const float* p, int n) {
   return _mm512_maskz_loadu_ps(first_lanes(p, n), p);
 }

@@ -57,6 +57,16 @@ HF_INLINE f64x2 load(const double* p) {
 }
 HF_INLINE void store(float* p, f32x4 v) { __builtin_memcpy(p, &v, sizeof v); }
 HF_INLINE void store(double* p, f64x2 v) { __builtin_memcpy(p, &v, sizeof v); }
+HF_INLINE f32x4 load_bfloat16(const std::uint16_t* p) {
+  f32x4 v;
+  for (int l = 0; l < 4; ++l) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(p[l]) << 16;
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof bits);
+    v[l] = value;
+  }
+  return v;
+}
 HF_INLINE f32x4 load_partial(const float* p, int n) {
   f32x4 v = {0, 0, 0, 0};
   for (int i = 0; i < n; ++i) v[i] = p[i];

@@ -122,6 +122,20 @@ class Backend(Protocol):
     ) -> None:
         """out = relu(x weight^T); mask, if given, receives one bit a unit."""
 
+    def linear_bfloat16(
+        self,
+        x: Array,
+        weight: Array,
+        relu: bool,
+        negative_slope: float,
+        out: Array,
+        mask: Mask | None,
+    ) -> bool:
+        """`linear` or `linear_relu` of bfloat16 bits (uint16), summed in float32, rounded once.
+
+        False, and nothing done, where these are better widened first by `widen_bfloat16`.
+        """
+
     def linear_masked(
         self,
         x: Array,

@@ -38,6 +38,7 @@ else:
     plain_backward = _native.plain_backward
     linear = _native.linear
     linear_relu = _native.linear_relu
+    linear_bfloat16 = _native.linear_bfloat16
     linear_masked = _native.linear_masked
     grad_input = _native.grad_input
     grad_weight = _native.grad_weight
