@@ -24,7 +24,7 @@ class Operator(ColumnProducts):
 
     Inputs are what `homfast.linear` takes, NumPy arrays, CPU arrays with DLPack and, for some
     families, arrays on a CUDA device, in the dtype of the operator: nothing is cast, but a complex
-    operator takes real input of its own precision on the CPU as if it were complex. Results are of
+    operator takes real input of its own precision as if it were complex. Results are of
     the library of the input. To the bit, a row of a result depends on that row and the operator
     alone, on every backend but `reference` and `cupy`.
 
