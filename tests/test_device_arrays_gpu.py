@@ -1,8 +1,8 @@
 """The same tests of the public functions on a card: ``pytest -m gpu``.
 
 What test_device_arrays and test_device_families ask of devices that are not there it asks here of
-the first device, with torch tensors and with CuPy arrays, by whichever backend takes them. What only
-a card has is below.
+the first device, with torch tensors and with CuPy arrays, by whichever backend takes them. What
+only a card has is below.
 """
 
 import numpy as np

@@ -46,9 +46,10 @@ class RankOne(SeededOperator, MatrixMeasurements):
     -----
     Rows are ``outer(a_i, b_i).ravel()`` times the scale. The entries of a_i and b_i are pure
     functions of (seed, i, column, dtype), so operators of one seed are nested in m. The factors are
-    kept from the first product on, m (d1 + d2) numbers. Products take 2 m d1 d2 operations, of
-    factors 2 m r (d1 + d2): `forward_factors`, `vjp_factors`. Cai and Zhang, Ann. Statist. 43,
-    2015; Candes, Strohmer, Voroninski, Comm. Pure Appl. Math. 66, 2013.
+    kept from the first product on, m (d1 + d2) numbers; on a device each product makes them anew.
+    Products take 2 m d1 d2 operations, of factors 2 m r (d1 + d2): `forward_factors`,
+    `vjp_factors`. Cai and Zhang, Ann. Statist. 43, 2015; Candes, Strohmer, Voroninski, Comm. Pure
+    Appl. Math. 66, 2013.
 
     Examples
     --------
