@@ -2,10 +2,12 @@
 
 Results and scratch come from the library of the inputs, so that its allocator, its streams and its
 CUDA graphs see them; homfast allocates nothing on a device itself. Shapes are tuples, dtypes
-NumPy's; bfloat16, which NumPy lacks, is a structured one of two bytes with that name. `functions`
-are those of NumPy's that `transforms` calls, for arrays with NumPy's arithmetic, assignment by
-index arrays, and views ``real`` and ``imag``; None where the library has not all of that. There,
-`as_real` is a contiguous complex matrix as the real one that it is in memory, (m, 2 n).
+NumPy's; bfloat16, which NumPy lacks, is a structured one of two bytes with that name.
+
+`functions` are what `transforms` calls: NumPy's, and ``reverse``, which turns rows round. They are
+for arrays with NumPy's arithmetic, assignment to index arrays, and views ``real`` and ``imag``:
+None where the library has not all of that. `as_real` is a contiguous complex matrix as the real one
+that it is in memory, (m, 2 n).
 """
 
 from __future__ import annotations
@@ -116,7 +118,7 @@ class _Torch:
         return types.SimpleNamespace(
             empty=lambda shape, dtype: _Torch.empty(shape, dtype, like),
             concatenate=torch.concatenate,
-            flip=torch.flip,
+            reverse=lambda rows: rows.flip(1),
             fft=torch.fft,
         )
 
@@ -209,7 +211,13 @@ class _CuPy:
 
     @staticmethod
     def functions(like):
-        return sys.modules["cupy"]
+        cupy = sys.modules["cupy"]
+        return types.SimpleNamespace(
+            empty=cupy.empty,
+            concatenate=cupy.concatenate,
+            reverse=lambda rows: rows[:, ::-1],
+            fft=cupy.fft,
+        )
 
     @staticmethod
     def repeated(array, rows):

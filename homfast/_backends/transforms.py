@@ -5,19 +5,23 @@ so that a row of the result depends on its row alone; on a device on the FFT of 
 whose bits they inherit. Products of complex numbers are written out in real ones, each rounded
 once: NumPy's own may contract them in some lanes of a vector and not in others.
 
-Functions that end in ``_rows`` take the functions of a library, `xp`: those of this name of NumPy,
-``empty``, ``concatenate``, ``flip`` and ``fft``.
+Functions that end in ``_rows`` take those of a library, `xp`: `device_library` has a device's.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import types
 from typing import Any
 
 import numpy as np
 
 from homfast._backends.device_library import dtype_of
+
+_NUMPY = types.SimpleNamespace(
+    empty=np.empty, concatenate=np.concatenate, reverse=lambda rows: rows[:, ::-1], fft=np.fft
+)
 
 
 def fourier(x: np.ndarray, out: np.ndarray) -> None:
@@ -35,24 +39,24 @@ def cosine(x: np.ndarray, out: np.ndarray) -> None:
 
     Through a real FFT of length n (Makhoul, IEEE Trans. Acoust. Speech Signal Process. 28, 1980).
     """
-    cosine_rows(np, x, twiddles(x.shape[1], x.dtype), out)
+    cosine_rows(_NUMPY, x, twiddles(x.shape[1], x.dtype), out)
 
 
 def inverse_cosine(x: np.ndarray, out: np.ndarray) -> None:
     """out = x C, the adjoint of `cosine`."""
-    inverse_cosine_rows(np, x, twiddles(x.shape[1], x.dtype, inverse=True), out)
+    inverse_cosine_rows(_NUMPY, x, twiddles(x.shape[1], x.dtype, inverse=True), out)
 
 
 def cosine_rows(xp: Any, x: Any, twiddled: Any, out: Any) -> None:
     """`cosine` on arrays of a library; `twiddled` are `twiddles` among them."""
     n = x.shape[1]
-    folded = xp.concatenate((x[:, 0::2], xp.flip(x[:, 1::2], (1,))), 1)
+    folded = xp.concatenate((x[:, 0::2], xp.reverse(x[:, 1::2])), 1)
     real, imag = _parts(xp.fft.rfft(folded))  # of n // 2 + 1 frequencies
     c, s = twiddled
     out[:, : n // 2 + 1] = real * c + imag * s  # Re(e^(-i theta_k) V_k)
     mirrored = slice(1, 1 + (n - 1) // 2)  # those above n / 2, -Im(e^(-i theta_k) V_k) at n - k
     above = real[:, mirrored] * s[mirrored] - imag[:, mirrored] * c[mirrored]
-    out[:, n // 2 + 1 :] = xp.flip(above, (1,))
+    out[:, n // 2 + 1 :] = xp.reverse(above)
     out[:, 0] *= math.sqrt(0.5)
 
 
@@ -62,18 +66,18 @@ def inverse_cosine_rows(xp: Any, x: Any, twiddled: Any, out: Any) -> None:
     size, half = n // 2 + 1, (n + 1) // 2
     c, s = twiddled
     dtype = dtype_of(x)
-    even, odd = xp.empty((2, x.shape[0], size), dtype)
+    even, odd = (xp.empty((x.shape[0], size), dtype) for _ in range(2))
     even[...] = x[:, :size]  # X_k
     even[:, 0] *= math.sqrt(2.0)
     odd[:, 0] = 0  # X_(n - k), 0 at k = 0
-    odd[:, 1:] = xp.flip(x[:, n - size + 1 :], (1,))
+    odd[:, 1:] = xp.reverse(x[:, n - size + 1 :])
     spectrum = xp.empty((x.shape[0], size), np.result_type(dtype, np.complex64))
     real, imag = _parts(spectrum)  # e^(i theta_k) (X_k - i X_(n - k))
     real[...] = even * c + odd * s
     imag[...] = even * s - odd * c
     folded = xp.fft.irfft(spectrum, n)
     out[:, 0::2] = folded[:, :half]
-    out[:, 1::2] = xp.flip(folded[:, half:], (1,))
+    out[:, 1::2] = xp.reverse(folded[:, half:])
 
 
 @functools.lru_cache(16)
