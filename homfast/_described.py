@@ -75,6 +75,11 @@ def _interface(array: Any, name: str, library: Any) -> dict[str, Any]:
             f"{name}: got a lazily negated tensor, whose memory holds the other sign; "
             f"pass {name}.resolve_neg()"
         )
+    if hasattr(array, "is_conj") and array.is_conj():
+        raise TypeError(
+            f"{name}: got a lazily conjugated tensor, whose memory holds the other sign; "
+            f"pass {name}.resolve_conj()"
+        )
     try:
         interface = library.bits(array).__cuda_array_interface__
     except (AttributeError, TypeError, RuntimeError, KeyError) as error:

@@ -152,6 +152,11 @@ def assign(array: Any, values: Any) -> None:
     library_of(array).assign(array, values)
 
 
+def zero(array: Any) -> None:
+    """array[...] = +0.0."""
+    library_of(array).zero(array)
+
+
 def add(array: Any, values: Any) -> None:
     """array += values."""
     library_of(array).add(array, values)
@@ -194,7 +199,7 @@ def prepare_out(
     if target.dtype != dtype:
         raise TypeError(
             f"out: got dtype {dtype_name(target.dtype)}, wanted {dtype_name(dtype)}, the dtype of "
-            "the inputs"
+            "the result"
         )
     if target.shape != shape:
         raise ValueError(f"out: got shape {target.shape}, wanted {shape}")

@@ -205,6 +205,9 @@ class DeviceArray:
     def empty(self, shape, *, dtype, device):
         return self.emulation.empty(shape, dtype, device, align=16)
 
+    def zeros(self, shape, *, dtype, device):
+        return self.emulation.array(np.zeros(shape, dtype), device)
+
     def asarray(self, array, *, device, copy=None):
         host = array.host if isinstance(array, DeviceArray) else array
         return self.emulation.array(host, device)

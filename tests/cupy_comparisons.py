@@ -195,25 +195,70 @@ def hadamard(backend, to_device, to_host, dtype, rng):
             assert_same_bits(to_host(out), wanted, f"{dtype} {n, m, size} {adjoint}")
 
 
-def transforms(backend, to_device, to_host, dtype, rng):
-    complex_dtype = np.result_type(dtype, np.complex64)
-    for n in (1, 2, 5, 16, 33):
-        x = rng.standard_normal((3, n)).astype(dtype)
-        z = (x + 1j * rng.standard_normal((3, n))).astype(complex_dtype)
-        signal = rng.standard_normal(n).astype(dtype)
-        tolerance = 50 * np.finfo(dtype).eps * n
-        calls = [(op, x, ()) for op in ("cosine", "inverse_cosine")]
-        calls += [(op, z, ()) for op in ("fourier", "inverse_fourier")]
-        for adjoint in (False, True):
-            calls.append(("convolve", x, (np.fft.rfft(signal), adjoint)))
-            calls.append(("convolve", z, (np.fft.fft(signal).astype(complex_dtype), adjoint)))
-        for op, rows, others in calls:
-            wanted, out = np.empty_like(rows), to_device(np.empty_like(rows))
-            getattr(reference, op)(rows, *others, wanted)
-            moved = [to_device(o) if isinstance(o, np.ndarray) else o for o in others]
-            getattr(backend, op)(to_device(rows), *moved, out)
-            error = np.abs(to_host(out) - wanted).max()
-            assert error <= tolerance * max(1, np.abs(wanted).max()), f"{op} {dtype} {n} {error}"
+def scaled(backend, to_device, to_host, dtype, rng):
+    """Parts of complex numbers apart: an infinity in one makes no NaN in the other."""
+    pairs = rng.standard_normal((3, 10)).astype(dtype)
+    pairs[1, 4] = np.inf
+    there = to_device(pairs.view(np.result_type(dtype, np.complex64)).copy())
+    backend.scale(there, -0.3)
+    assert_same_bits(to_host(there).view(dtype), pairs * dtype.type(-0.3), "scale")
+
+
+def moduli(backend, to_device, to_host, dtype, rng):
+    pairs = rng.standard_normal((3, 20)).astype(dtype)
+    pairs[0, :2] = 0
+    z, g = pairs.view(np.result_type(dtype, np.complex64)), rng.standard_normal((3, 10))
+    g = g.astype(dtype)
+    size = np.hypot(z.real, z.imag)
+    tolerance = 4 * np.finfo(dtype).eps
+    for kind, value, slope in (
+        ("magnitude", size, z / np.where(size == 0, 1, size)),
+        ("intensity", size * size, z + z),
+    ):
+        out, gradient = to_device(np.empty_like(g)), to_device(np.empty_like(z))
+        backend.modulus(kind, to_device(z), out)
+        backend.modulus_gradient(kind, to_device(z), to_device(g), gradient)
+        assert np.allclose(to_host(out), value, rtol=tolerance, atol=0), kind
+        assert np.allclose(to_host(gradient), slope * g, rtol=tolerance, atol=0), kind
+
+
+def matrix_measurements(backend, to_device, to_host, dtype, rng):
+    """Sums at places, and of weighted rows, in their order; exact integers where complex."""
+    for kind in (dtype, np.result_type(dtype, np.complex64)):
+
+        def draw(*shape, kind=kind):
+            if kind.kind == "f":
+                return rng.standard_normal(shape).astype(kind)
+            return (rng.integers(-9, 10, shape) + 1j * rng.integers(-9, 10, shape)).astype(kind)
+
+        x, where = draw(3, 20), rng.integers(0, 20, 40)
+        offsets, targets = np.array([0, 3, 3, 40]), np.array([4, 0, 2])
+        out, wanted = to_device(np.full((3, 5), 7, kind)), np.full((3, 5), 7, kind)
+        tables = [to_device(each.astype(np.int64)) for each in (where, offsets, targets)]
+        backend.sum_places(to_device(x), *tables, 0.0, out)
+        wanted[:, targets] = 0
+        for t, target in enumerate(targets):
+            for place in where[offsets[t] : offsets[t + 1]]:
+                wanted[:, target] += x[:, place]
+        assert_same_bits(to_host(out), wanted, "sum_places")
+        gathered = to_device(np.empty((3, 40), kind))
+        backend.sum_places(to_device(x), tables[0], None, None, -0.0, gathered)
+        assert_same_bits(to_host(gathered), x[:, where], "gathered")
+        rows = draw(12, 20)
+        for weights in (draw(4, 20), draw(12, 20)):
+            each = np.broadcast_to(weights.reshape(-1, 4, 20), (3, 4, 20))
+            found = to_device(np.empty((12, 20), kind))
+            backend.weigh_rows(to_device(x), to_device(weights), found)
+            assert_same_bits(to_host(found), (x[:, None] * each).reshape(12, 20), "weigh_rows")
+            for start in (None, x):
+                sums = to_device(np.empty_like(x) if start is None else x.copy())
+                backend.sum_weighted_rows(
+                    to_device(rows), to_device(weights), start is not None, sums
+                )
+                wanted = np.zeros_like(x) if start is None else x.copy()
+                for k in range(4):
+                    wanted = wanted + rows.reshape(3, 4, 20)[:, k] * each[:, k]
+                assert_same_bits(to_host(sums), wanted, "sum_weighted_rows")
 
 
 def networks(backend, to_device, to_host, dtype, rng):
@@ -242,5 +287,5 @@ def networks(backend, to_device, to_host, dtype, rng):
 
 ALL = [
     layers, special_values, updates, bfloat16, seeded_entries, drawn_tables, sparse_products,
-    seeded_products, hadamard, transforms, networks,
+    seeded_products, hadamard, scaled, moduli, matrix_measurements, networks,
 ]  # fmt: skip

@@ -50,6 +50,7 @@ def torch_as_cuda(machine, monkeypatch):
     def interface(tensor):
         steps = tuple(s * tensor.element_size() for s in tensor.stride())
         names = {torch.float32: "<f4", torch.float64: "<f8", torch.uint8: "|u1"}
+        names |= {torch.complex64: "<c8", torch.complex128: "<c16"}
         names |= {torch.int16: "<i2", torch.int32: "<i4", torch.int64: "<i8"}
         if tensor.dtype not in names:
             raise TypeError(f"no name for {tensor.dtype}")

@@ -4,6 +4,7 @@ import numpy as np
 import oracles
 import pytest
 from engines import NATIVE_ENGINES
+from operators import complex_of, draw
 
 from homfast._backends import cuda, hadamard, native, normal, rademacher, reference, streams
 from homfast.training import AdamCoefficients
@@ -131,21 +132,23 @@ def test_sparse_sign(emulation, rng, dtype, m, n, per_column, adjoint):
 
 def test_modulus(emulation, rng, dtype):
     """Of real numbers to the bit; of complex ones to two units in the last place."""
-    z = rng.standard_normal((3, 50, 2)).astype(dtype)
-    z[0, 0], z[0, 1, 0] = 0, np.nan
+    pairs = rng.standard_normal((3, 50, 2)).astype(dtype)
+    pairs[0, 0], pairs[0, 1, 0] = 0, np.nan
+    z = pairs.view(complex_of(dtype))[..., 0]
     g = rng.standard_normal((3, 50)).astype(dtype)
-    out, gradient = emulation.empty((3, 50), dtype), emulation.empty(z.shape, dtype)
-    size = np.hypot(z[..., 0], z[..., 1])[..., None]
-    slopes = {"magnitude": np.divide(z, size, out=np.zeros_like(z), where=size != 0)}
-    slopes["intensity"] = z + z
-    values = {"magnitude": size[..., 0], "intensity": np.sum(z * z, axis=-1, dtype=dtype)}
+    out, gradient = emulation.empty((3, 50), dtype), emulation.empty(z.shape, z.dtype)
+    size = np.hypot(z.real, z.imag)[..., None]
+    slopes = {"magnitude": np.divide(pairs, size, out=np.zeros_like(pairs), where=size != 0)}
+    slopes["intensity"] = pairs + pairs
+    values = {"magnitude": size[..., 0], "intensity": np.sum(pairs * pairs, axis=-1, dtype=dtype)}
     for kind, value in values.items():
         cuda.modulus(kind, emulation.array(z), out)
         np.testing.assert_allclose(out.host, value, rtol=4 * np.finfo(dtype).eps)
         cuda.modulus_gradient(kind, emulation.array(z), emulation.array(g), gradient)
         wanted = slopes[kind] * g[..., None]
-        np.testing.assert_allclose(gradient.host, wanted, rtol=4 * np.finfo(dtype).eps)
-    real = np.ascontiguousarray(z[..., 0])
+        found = np.ascontiguousarray(gradient.host).view(dtype).reshape(pairs.shape)
+        np.testing.assert_allclose(found, wanted, rtol=4 * np.finfo(dtype).eps)
+    real = np.ascontiguousarray(pairs[..., 0])
     for kind, value, slope in (
         ("magnitude", np.abs(real), np.sign(real)),
         ("intensity", real * real, real + real),
@@ -155,6 +158,94 @@ def test_modulus(emulation, rng, dtype):
         flat = emulation.empty(real.shape, dtype)
         cuda.modulus_gradient(kind, emulation.array(real), emulation.array(g), flat)
         oracles.assert_same_bits(flat.host, slope * g, kind)
+
+
+NUMBERS = [np.dtype(kind) for kind in "fdFD"]
+
+
+@pytest.mark.parametrize("kind", NUMBERS, ids=str)
+def test_scale_takes_parts_apart(emulation, rng, kind):
+    """An infinity in one part makes no NaN in the other; what lies between rows stays."""
+    values = draw(rng, (5, 7), kind)
+    values.real[2, 3] = np.inf
+    there = emulation.array(values, row_stride=11)
+    cuda.scale(there, -0.3)
+    parts = values.view(values.real.dtype)
+    wanted = parts * parts.dtype.type(-0.3)
+    oracles.assert_same_bits(there.host.view(parts.dtype), wanted, str(kind))
+
+
+@pytest.mark.parametrize("order", [0, 2])
+@pytest.mark.parametrize("kind", NUMBERS, ids=str)
+def test_sums_of_places(emulation, rng, kind, order):
+    """Each target adds its places in their order to the start; others are not written."""
+    emulation.order(order)
+    for batch, places, counts in ((1, 40, (3, 0, 1, 36)), (5, 700, (300, 400)), (3, 4, (1,) * 4)):
+        x = draw(rng, (batch, 90), kind)
+        where = rng.integers(0, 90, places)
+        offsets = np.cumsum((0, *counts))
+        targets = rng.permutation(11)[: len(counts)]
+        tables = [emulation.array(each.astype(np.int64)) for each in (where, offsets, targets)]
+        for start in (0.0, -0.0):
+            wanted = np.full((batch, 11), 7, kind)
+            out = emulation.array(wanted)
+            for t, target in enumerate(targets):
+                sums = np.full((batch, kind.itemsize // x.real.itemsize), start, x.real.dtype)
+                sums = sums.view(kind)[:, 0]  # both parts of a complex number
+                for place in where[offsets[t] : offsets[t + 1]]:
+                    sums = sums + x[:, place]
+                wanted[:, target] = sums
+            cuda.sum_places(emulation.array(x, row_stride=93), *tables, start, out)
+            oracles.assert_same_bits(out.host, wanted, f"{kind} {batch} {places}")
+        gathered = emulation.empty((batch, places), kind)
+        x[0, where[0]] = -0.0
+        cuda.sum_places(emulation.array(x), tables[0], None, None, -0.0, gathered)
+        oracles.assert_same_bits(gathered.host, x[:, where], "gathered")
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", NUMBERS, ids=str)
+def test_weighted_rows(emulation, rng, kind, shared):
+    def times(a, b):  # complex products in real ones, each rounded once
+        if kind.kind == "f":
+            return a * b
+        found = np.empty(np.broadcast_shapes(a.shape, b.shape), kind)
+        found.real = a.real * b.real - a.imag * b.imag
+        found.imag = a.real * b.imag + a.imag * b.real
+        return found
+
+    for batch, d, m in ((1, 1, 1), (3, 5, 70), (2, 300, 3), (2, 0, 4), (0, 3, 4)):
+        x, rows = draw(rng, (batch, m), kind), draw(rng, (batch * d, m), kind)
+        groups = min(1, batch) if shared else batch
+        weights = draw(rng, (groups * d, m), kind)
+        each = np.broadcast_to(weights.reshape(groups, d, m), (batch, d, m))
+        out = emulation.empty((batch * d, m), kind, row_stride=m + 3)
+        there = emulation.array(weights)
+        cuda.weigh_rows(emulation.array(x), there, out)
+        wanted = times(x[:, None], each)
+        oracles.assert_same_bits(out.host, wanted.reshape(batch * d, m), f"{batch} {d} {m}")
+        for accumulate in (False, True):
+            sums = emulation.array(x)
+            cuda.sum_weighted_rows(emulation.array(rows), there, accumulate, sums)
+            wanted = x.copy() if accumulate else np.zeros_like(x)
+            for k in range(d):
+                wanted = wanted + times(rows.reshape(batch, d, m)[:, k], each[:, k])
+            oracles.assert_same_bits(sums.host, wanted, f"{batch} {d} {m}")
+
+
+def test_shapes_that_do_not_match_are_refused(emulation):
+    x = emulation.array(np.ones((4, 3), np.float32))
+    table = emulation.array(np.arange(3))
+    with pytest.raises(ValueError, match=r"^x, weights, out: shapes"):
+        cuda.weigh_rows(x, x, emulation.empty((6, 3), np.float32))
+    with pytest.raises(ValueError, match=r"^x, weights, out: shapes"):
+        cuda.sum_weighted_rows(x, x, False, emulation.empty((3, 3), np.float32))
+    with pytest.raises(ValueError, match=r"^offsets, targets: wanted both"):
+        cuda.sum_places(x, table, table, None, 0.0, emulation.empty((4, 3), np.float32))
+    with pytest.raises(ValueError, match=r"^offsets: wanted 4 elements"):
+        cuda.sum_places(x, table, table, table, 0.0, emulation.empty((4, 3), np.float32))
+    with pytest.raises(ValueError, match=r"^places: wanted 2 elements"):
+        cuda.sum_places(x, table, None, None, 0.0, emulation.empty((4, 2), np.float32))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])

@@ -1,13 +1,15 @@
 """The same tests of the public functions on a card: ``pytest -m gpu``.
 
-What test_device_arrays asks of devices that are not there it asks here of the first device, with
-torch tensors and with CuPy arrays, by whichever backend takes them. What only a card has is below.
+What test_device_arrays and test_device_families ask of devices that are not there it asks here of
+the first device, with torch tensors and with CuPy arrays, by whichever backend takes them. What
+only a card has is below.
 """
 
 import numpy as np
 import pytest
 from device_libraries import Library
 from test_device_arrays import *  # noqa: F403
+from test_device_families import *  # noqa: F403
 
 import homfast
 from homfast import _backends, measure

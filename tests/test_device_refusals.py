@@ -58,6 +58,18 @@ def test_tables_of_an_operator_are_of_their_device(machine, rng):
         found = op(machine.array(x, device))
         assert found.device == device
         np.testing.assert_array_equal(found.host, op(x))
+    for op in (measure.Entries([5, 1, 5], (2, 4)), measure.RankOne(5, (2, 4))):
+        for device in (0, 1, 0):
+            found = op.gram(machine.array(x, device))
+            assert found.device == device
+            np.testing.assert_allclose(found.host, op.gram(x), rtol=1e-5)
+            factors = [machine.array(np.ones((d, 1), np.float32), device) for d in (2, 4)]
+            assert op.forward_factors(*factors).device == device
+        with pytest.raises(TypeError, match=r"^V: got an array on GPU 0 beside U on GPU 1"):
+            op.forward_factors(
+                machine.array(np.ones((2, 1), np.float32), 1),
+                machine.array(np.ones((4, 1), np.float32), 0),
+            )
 
 
 def test_arrays_of_two_libraries(machine, pair, monkeypatch):
@@ -150,6 +162,11 @@ def test_runs_on_the_current_stream_of_torch(machine, monkeypatch, rng):
         "hadamard": lambda: measure.Hadamard(3, 8).gram(x),
         "sparse": lambda: measure.SparseSign(3, 8, nonzeros_per_column=2).gram(x),
         "walsh_hadamard": lambda: measure.walsh_hadamard(x),
+        "entries": lambda: measure.Entries(np.arange(3), (2, 4)).gram(x),
+        "rank one": lambda: measure.RankOne(3, (2, 4)).gram(x),
+        "factors": lambda: measure.RankOne(3, (8, 8)).vjp_factors(x.T, x.T, x[0, :3]),
+        "cosine": lambda: measure.Cosine(3, 8).gram(x),
+        "complex": lambda: measure.Gaussian(3, 8, dtype=np.complex64).gram(x),
     }
     for name, call in calls.items():
         machine.waits(), machine.launches()

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/views.h"
+#include "cuda/ops.h"
 
 namespace homfast::cuda {
 
@@ -16,6 +17,30 @@ __device__ __forceinline__ double multiply_add(double a, double b, double c) {
 }
 __device__ __forceinline__ float root(float x) { return __fsqrt_rn(x); }
 __device__ __forceinline__ double root(double x) { return __dsqrt_rn(x); }
+
+// Complex numbers in real ones, each operation rounded once.
+template <class T>
+__device__ __forceinline__ Complex<T> operator+(Complex<T> a, Complex<T> b) {
+  return {a.re + b.re, a.im + b.im};
+}
+template <class T>
+__device__ __forceinline__ Complex<T> operator*(Complex<T> a, Complex<T> b) {
+  return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+}
+template <class T>
+__device__ __forceinline__ Complex<T> operator*(Complex<T> a, T factor) {
+  return {a.re * factor, a.im * factor};
+}
+
+// A number of type E, both parts of it `value`.
+template <class E>
+E as_number(RealOf<E> value) {
+  if constexpr (sizeof(E) == sizeof(value)) {
+    return value;
+  } else {
+    return {value, value};
+  }
+}
 
 template <class To, class From>
 __device__ __forceinline__ To bits_as(From value) {

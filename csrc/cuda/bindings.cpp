@@ -447,47 +447,111 @@ void bind_operators(py::module_& m) {
   m.def(
       "scale",
       [](const Object& values, double factor, Handle stream) {
-        for_dtype(values, "values", [&](auto zero) {
-          using T = decltype(zero);
+        for_number(values, "values", [&](auto zero) {
+          using E = decltype(zero);
           Call call(stream);
-          const auto to = call.matrix<T>(values, "values");
-          call.run([&](Stream on) { scale<T>(to, static_cast<T>(factor), on); });
+          const auto to = call.matrix<E>(values, "values");
+          call.run([&](Stream on) { scale<E>(to, static_cast<RealOf<E>>(factor), on); });
         });
       },
       py::arg("values"), py::arg("factor"), py::arg("stream"));
+}
+
+// Offsets come with targets, both for sums, or neither.
+void sum_places_call(const Object& x, const Object& places, const Optional& offsets,
+                     const Optional& targets, double start, const Object& out, Handle stream) {
+  for_number(out, "out", [&](auto zero) {
+    using E = decltype(zero);
+    Call call(stream);
+    const auto to = call.matrix<E>(out, "out");
+    const auto from = call.matrix<const E>(x, "x");
+    check(from.rows == to.rows, "x, out: shapes do not match");
+    check(offsets.has_value() == targets.has_value(), "offsets, targets: wanted both, or none");
+    index_t count = offsets ? -1 : to.cols;
+    Places table{};
+    if (offsets) {
+      table.targets = call.elements<const std::int64_t>(*targets, "targets", count);
+      index_t ends = count + 1;
+      static_assert(sizeof(index_t) == sizeof(std::int64_t), "offsets are int64");
+      table.offsets =
+          reinterpret_cast<const index_t*>(call.elements<const std::int64_t>(*offsets, "offsets", ends));
+    }
+    index_t size = offsets ? -1 : count;
+    table.places = call.elements<const std::int64_t>(places, "places", size);
+    table.count = count;
+    call.run([&](Stream on) { sum_places<E>(table, from, static_cast<RealOf<E>>(start), to, on); });
+  });
+}
+
+void bind_matrix_measurements(py::module_& m) {
+  m.def("sum_places", &sum_places_call, py::arg("x"), py::arg("places"), py::arg("offsets"),
+        py::arg("targets"), py::arg("start"), py::arg("out"), py::arg("stream"));
+  m.def(
+      "weigh_rows",
+      [](const Object& x, const Object& weights, const Object& out, Handle stream) {
+        for_number(out, "out", [&](auto zero) {
+          using E = decltype(zero);
+          Call call(stream);
+          const auto to = call.matrix<E>(out, "out");
+          const auto from = call.matrix<const E>(x, "x"), w = call.matrix<const E>(weights, "weights");
+          const index_t per_group = from.rows ? to.rows / from.rows : 0;
+          check(from.cols == to.cols && w.cols == to.cols && per_group * from.rows == to.rows &&
+                    (w.rows == to.rows || w.rows == per_group),
+                "x, weights, out: shapes do not match");
+          call.run([&](Stream on) { weigh_rows<E>(from, w, to, on); });
+        });
+      },
+      py::arg("x"), py::arg("weights"), py::arg("out"), py::arg("stream"));
+  m.def(
+      "sum_weighted_rows",
+      [](const Object& x, const Object& weights, bool accumulate, const Object& out, Handle stream) {
+        for_number(out, "out", [&](auto zero) {
+          using E = decltype(zero);
+          Call call(stream);
+          const auto to = call.matrix<E>(out, "out");
+          const auto from = call.matrix<const E>(x, "x"), w = call.matrix<const E>(weights, "weights");
+          const index_t per_group = to.rows ? from.rows / to.rows : 0;
+          check(from.cols == to.cols && w.cols == to.cols && per_group * to.rows == from.rows &&
+                    (w.rows == from.rows || w.rows == per_group),
+                "x, weights, out: shapes do not match");
+          call.run([&](Stream on) { sum_weighted_rows<E>(from, w, accumulate, to, on); });
+        });
+      },
+      py::arg("x"), py::arg("weights"), py::arg("accumulate"), py::arg("out"), py::arg("stream"));
+}
+
+Modulus modulus_named(const std::string& kind) {
+  return kind == "magnitude" ? Modulus::magnitude : Modulus::intensity;
+}
+
+void bind_modulus(py::module_& m) {
   m.def(
       "modulus",
-      [](const std::string& kind, bool complex, const Object& z, const Object& out, Handle stream) {
-        const Modulus which = kind == "magnitude" ? Modulus::magnitude : Modulus::intensity;
-        for_dtype(out, "out", [&](auto zero) {
-          using T = decltype(zero);
+      [](const std::string& kind, const Object& z, const Object& out, Handle stream) {
+        for_number(z, "z", [&](auto zero) {
+          using E = decltype(zero);
           Call call(stream);
           index_t size = -1;
-          T* const to = call.elements<T>(out, "out", size);
-          index_t parts = complex ? 2 * size : size;
-          const T* const from = call.elements<const T>(z, "z", parts);
-          call.run([&](Stream on) { modulus<T>(which, complex, from, size, to, on); });
+          auto* const to = call.elements<RealOf<E>>(out, "out", size);
+          const E* const from = call.elements<const E>(z, "z", size);
+          call.run([&](Stream on) { modulus<E>(modulus_named(kind), from, size, to, on); });
         });
       },
-      py::arg("kind"), py::arg("complex"), py::arg("z"), py::arg("out"), py::arg("stream"));
+      py::arg("kind"), py::arg("z"), py::arg("out"), py::arg("stream"));
   m.def(
       "modulus_gradient",
-      [](const std::string& kind, bool complex, const Object& z, const Object& g, const Object& out,
-         Handle stream) {
-        const Modulus which = kind == "magnitude" ? Modulus::magnitude : Modulus::intensity;
-        for_dtype(out, "out", [&](auto zero) {
-          using T = decltype(zero);
+      [](const std::string& kind, const Object& z, const Object& g, const Object& out, Handle stream) {
+        for_number(z, "z", [&](auto zero) {
+          using E = decltype(zero);
           Call call(stream);
           index_t size = -1;
-          const T* const grad = call.elements<const T>(g, "g", size);
-          index_t parts = complex ? 2 * size : size;
-          const T* const from = call.elements<const T>(z, "z", parts);
-          T* const to = call.elements<T>(out, "out", parts);
-          call.run([&](Stream on) { modulus_gradient<T>(which, complex, from, grad, size, to, on); });
+          const auto* const grad = call.elements<const RealOf<E>>(g, "g", size);
+          const E* const from = call.elements<const E>(z, "z", size);
+          E* const to = call.elements<E>(out, "out", size);
+          call.run([&](Stream on) { modulus_gradient<E>(modulus_named(kind), from, grad, size, to, on); });
         });
       },
-      py::arg("kind"), py::arg("complex"), py::arg("z"), py::arg("g"), py::arg("out"),
-      py::arg("stream"));
+      py::arg("kind"), py::arg("z"), py::arg("g"), py::arg("out"), py::arg("stream"));
 }
 
 PYBIND11_MODULE(_cuda, m) {
@@ -509,6 +573,8 @@ PYBIND11_MODULE(_cuda, m) {
   bind_conversions(m);
   bind_seeded(m);
   bind_operators(m);
+  bind_matrix_measurements(m);
+  bind_modulus(m);
 }
 
 }  // namespace

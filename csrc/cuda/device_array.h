@@ -77,6 +77,14 @@ inline bool holds<double>(const DeviceArray& array) {
   return array.type == "<f8";
 }
 template <>
+inline bool holds<Complex<float>>(const DeviceArray& array) {
+  return array.type == "<c8";
+}
+template <>
+inline bool holds<Complex<double>>(const DeviceArray& array) {
+  return array.type == "<c16";
+}
+template <>
 inline bool holds<std::uint8_t>(const DeviceArray& array) {
   return array.type == "|u1";
 }
@@ -207,6 +215,15 @@ void for_dtype(const py::handle& object, const char* name, Op op) {
   if (holds<float>(array)) return op(float{});
   if (holds<double>(array)) return op(double{});
   throw py::type_error(array.name + ": wanted float32 or float64, got " + array.type);
+}
+
+// As `for_dtype`, for complex arrays too.
+template <class Op>
+void for_number(const py::handle& object, const char* name, Op op) {
+  const DeviceArray array(object, name);
+  if (holds<Complex<float>>(array)) return op(Complex<float>{});
+  if (holds<Complex<double>>(array)) return op(Complex<double>{});
+  for_dtype(object, name, op);
 }
 
 inline Precision precision_of(const std::string& word) {

@@ -15,55 +15,63 @@ __device__ __forceinline__ T sign_of(T z) {
   return z > T(0) ? T(1) : z < T(0) ? T(-1) : z;  // keeps a NaN, and 0
 }
 
-template <class T, bool Complex>
+__device__ __forceinline__ float modulus_of(float z) { return fabs(z); }
+__device__ __forceinline__ double modulus_of(double z) { return fabs(z); }
+template <class T>
+__device__ __forceinline__ T modulus_of(Complex<T> z) {
+  return length(z.re, z.im);
+}
+__device__ __forceinline__ float square_of(float z) { return z * z; }
+__device__ __forceinline__ double square_of(double z) { return z * z; }
+template <class T>
+__device__ __forceinline__ T square_of(Complex<T> z) {
+  return z.re * z.re + z.im * z.im;
+}
+
+// z / |z|, or 0: the gradient of |z|.
+__device__ __forceinline__ float direction_of(float z) { return sign_of(z); }
+__device__ __forceinline__ double direction_of(double z) { return sign_of(z); }
+template <class T>
+__device__ __forceinline__ Complex<T> direction_of(Complex<T> z) {
+  const T size = length(z.re, z.im);
+  return size != T(0) ? Complex<T>{z.re / size, z.im / size} : Complex<T>{T(0), T(0)};
+}
+
+template <class E>
 __global__ void __launch_bounds__(kThreads)
-    modulus_values(Modulus kind, const T* z, index_t size, T* out) {
+    modulus_values(Modulus kind, const E* z, index_t size, RealOf<E>* out) {
   for (index_t i = global_index(); i < size; i += global_step()) {
-    const T re = z[Complex ? 2 * i : i], im = Complex ? z[2 * i + 1] : T(0);
-    if (kind == Modulus::intensity) {
-      out[i] = Complex ? re * re + im * im : re * re;
-    } else {
-      out[i] = Complex ? length(re, im) : fabs(re);
-    }
+    out[i] = kind == Modulus::intensity ? square_of(z[i]) : modulus_of(z[i]);
   }
 }
 
-template <class T, bool Complex>
+template <class E>
 __global__ void __launch_bounds__(kThreads)
-    modulus_slopes(Modulus kind, const T* z, const T* g, index_t size, T* out) {
+    modulus_slopes(Modulus kind, const E* z, const RealOf<E>* g, index_t size, E* out) {
   for (index_t i = global_index(); i < size; i += global_step()) {
-    const T re = z[Complex ? 2 * i : i], im = Complex ? z[2 * i + 1] : T(0);
-    T slope_re = re + re, slope_im = im + im;
-    if (kind == Modulus::magnitude) {
-      const T size_of = Complex ? length(re, im) : T(1);
-      slope_re = !Complex ? sign_of(re) : size_of != T(0) ? re / size_of : T(0);
-      slope_im = size_of != T(0) ? im / size_of : T(0);
-    }
-    out[Complex ? 2 * i : i] = slope_re * g[i];
-    if (Complex) out[2 * i + 1] = slope_im * g[i];
+    out[i] = (kind == Modulus::intensity ? z[i] + z[i] : direction_of(z[i])) * g[i];
   }
 }
 
 }  // namespace
 
-template <class T>
-void modulus(Modulus kind, bool complex, const T* z, index_t size, T* out, Stream stream) {
-  const auto kernel = complex ? &modulus_values<T, true> : &modulus_values<T, false>;
-  launch("modulus", kernel, blocks_for(size), kThreads, 0, stream, kind, z, size, out);
+template <class E>
+void modulus(Modulus kind, const E* z, index_t size, RealOf<E>* out, Stream stream) {
+  launch("modulus", modulus_values<E>, blocks_for(size), kThreads, 0, stream, kind, z, size, out);
 }
 
-template <class T>
-void modulus_gradient(Modulus kind, bool complex, const T* z, const T* g, index_t size, T* out,
-                      Stream stream) {
-  const auto kernel = complex ? &modulus_slopes<T, true> : &modulus_slopes<T, false>;
-  launch("modulus_gradient", kernel, blocks_for(size), kThreads, 0, stream, kind, z, g, size, out);
+template <class E>
+void modulus_gradient(Modulus kind, const E* z, const RealOf<E>* g, index_t size, E* out, Stream stream) {
+  launch("modulus_gradient", modulus_slopes<E>, blocks_for(size), kThreads, 0, stream, kind, z, g, size, out);
 }
 
-#define HF_INSTANTIATE(T)                                                              \
-  template void modulus<T>(Modulus, bool, const T*, index_t, T*, Stream);              \
-  template void modulus_gradient<T>(Modulus, bool, const T*, const T*, index_t, T*, Stream);
+#define HF_INSTANTIATE(E)                                                            \
+  template void modulus<E>(Modulus, const E*, index_t, RealOf<E>*, Stream);          \
+  template void modulus_gradient<E>(Modulus, const E*, const RealOf<E>*, index_t, E*, Stream);
 HF_INSTANTIATE(float)
 HF_INSTANTIATE(double)
+HF_INSTANTIATE(Complex<float>)
+HF_INSTANTIATE(Complex<double>)
 #undef HF_INSTANTIATE
 
 }  // namespace homfast::cuda

@@ -12,6 +12,22 @@ namespace homfast::cuda {
 
 using Stream = void*;  // cudaStream_t
 
+// A complex number as it is in memory; arithmetic.cuh has its arithmetic.
+template <class T>
+struct Complex {
+  T re, im;
+};
+template <class E>
+struct RealPart {
+  using type = E;
+};
+template <class T>
+struct RealPart<Complex<T>> {
+  using type = T;
+};
+template <class E>
+using RealOf = typename RealPart<E>::type;
+
 // Memory on the device that an op uses while it runs; each op tells how much it wants.
 struct Scratch {
   void* data = nullptr;
@@ -121,17 +137,38 @@ void subsampled_hadamard(MatrixView<const T> x, const std::uint32_t* signs, cons
 template <class T>
 void sparse_sign(const SparseSigns& table, MatrixView<const T> x, MatrixView<T> out, Stream stream);
 
-// values *= factor.
-template <class T>
-void scale(MatrixView<T> values, T factor, Stream stream);
+// out(b, targets[t]) = start + the sum of x(b, places[e]) for e from offsets[t] up to offsets[t + 1], in
+// their order. Without offsets there is one e = t, without targets t itself is the target. A start of -0
+// leaves a single element what it is.
+struct Places {
+  const std::int64_t* places;
+  const index_t* offsets;       // (count + 1)
+  const std::int64_t* targets;  // (count), distinct
+  index_t count;
+};
+template <class E>
+void sum_places(const Places& table, MatrixView<const E> x, RealOf<E> start, MatrixView<E> out,
+                Stream stream);
 
-// |z| or |z|^2 of rows of complex numbers (re, im, ..) or, with `complex` false, of real ones; and the
-// gradient with respect to z for a gradient g of that.
+// d = out.rows / x.rows: out(b d + k, i) = x(b, i) weights(b d + k, i); with weights of d rows alone, those
+// are of every b.
+template <class E>
+void weigh_rows(MatrixView<const E> x, MatrixView<const E> weights, MatrixView<E> out, Stream stream);
+// d = x.rows / out.rows: out(b, i) = the sum over k, ascending, of x(b d + k, i) weights(b d + k, i), each product
+// rounded, from zero on or from what out holds; weights as above.
+template <class E>
+void sum_weighted_rows(MatrixView<const E> x, MatrixView<const E> weights, bool accumulate,
+                       MatrixView<E> out, Stream stream);
+
+// values *= factor.
+template <class E>
+void scale(MatrixView<E> values, RealOf<E> factor, Stream stream);
+
+// |z| or |z|^2 of real or complex numbers, and the gradient with respect to z for a gradient g of that.
 enum class Modulus { magnitude, intensity };
-template <class T>
-void modulus(Modulus kind, bool complex, const T* z, index_t size, T* out, Stream stream);
-template <class T>
-void modulus_gradient(Modulus kind, bool complex, const T* z, const T* g, index_t size, T* out,
-                      Stream stream);
+template <class E>
+void modulus(Modulus kind, const E* z, index_t size, RealOf<E>* out, Stream stream);
+template <class E>
+void modulus_gradient(Modulus kind, const E* z, const RealOf<E>* g, index_t size, E* out, Stream stream);
 
 }  // namespace homfast::cuda

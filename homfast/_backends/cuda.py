@@ -224,14 +224,38 @@ def scale(values, factor):
     _cuda.scale(values, factor, _stream(values))
 
 
+def sum_places(x, places, offsets, targets, start, out):
+    """out[:, targets[t]] = start + the sum of x[:, places[e]] for offsets[t] <= e < offsets[t + 1].
+
+    In the order of e. Without offsets and targets out = start + x[:, places]; -0.0 + x is x.
+    """
+    _cuda.sum_places(x, places, offsets, targets, start, out, _stream(out))
+
+
+def weigh_rows(x, weights, out):
+    """Rows of `out` are rows of x, each repeated, times `weights`.
+
+    x (batch, m), out (batch d, m); weights (batch d, m), or (d, m) for each row of x.
+    """
+    _cuda.weigh_rows(x, weights, out, _stream(out))
+
+
+def sum_weighted_rows(x, weights, accumulate, out):
+    """Rows of `out` are sums of d rows of x times `weights`, in order; from 0 or from `out` on.
+
+    x (batch d, m), out (batch, m); weights (batch d, m), or (d, m) for each row of `out`.
+    """
+    _cuda.sum_weighted_rows(x, weights, accumulate, out, _stream(out))
+
+
 def modulus(kind, z, out):
-    """out = |z| or |z|^2 of an array z, real, or complex as pairs along a last axis of 2."""
-    _cuda.modulus(kind, z.ndim > out.ndim, z, out, _stream(out))
+    """out = |z| or |z|^2 of an array z, real or complex."""
+    _cuda.modulus(kind, z, out, _stream(out))
 
 
 def modulus_gradient(kind, z, grad, out):
     """out = the gradient with respect to z of <grad, |z|> or <grad, |z|^2>."""
-    _cuda.modulus_gradient(kind, z.ndim > grad.ndim, z, grad, out, _stream(out))
+    _cuda.modulus_gradient(kind, z, grad, out, _stream(out))
 
 
 class SparseSignColumns:

@@ -1,9 +1,8 @@
 """CuPy behind the backend protocol: for GPU arrays where homfast's own CUDA is not installed.
 
-Products are cuBLAS's and Fourier transforms cuFFT's, whose orders of summation the bits inherit;
-masks, updates and seeded entries are kernels of ``cupy_kernels.cu``, with the bits of the
-reference. Work goes to the device of the arrays and to CuPy's current stream. CuPy is imported when
-it is asked for, not with homfast.
+Products are cuBLAS's, whose order of summation the bits inherit; masks, updates and seeded entries
+are kernels of ``cupy_kernels.cu``, with the bits of the reference. Work goes to the device of the
+arrays and to CuPy's current stream. CuPy is imported when it is asked for, not with homfast.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import numpy as np
 from homfast._backends import normal
 from homfast._backends.layerwise import LayerwiseNetwork, LayerwiseTraining
 from homfast._backends.streams import ROW_PERMUTATION, SPARSE_SIGN, stream_word
-from homfast._backends.transforms import cosine_rows, inverse_cosine_rows
 
 name = "cupy"
 fast_signs = False
@@ -255,17 +253,27 @@ def _contiguous(array):
 
 @_on_device
 def scale(values, factor):
+    values = values.view(values.real.dtype)  # parts of complex numbers apart
     values *= values.dtype.type(factor)
 
 
 @_on_device
 def modulus(kind, z, out):
-    out[...] = abs(z) if kind == "magnitude" else z * z
+    if kind == "magnitude":
+        out[...] = abs(z)
+    else:
+        out[...] = z * z if z.dtype.kind == "f" else z.real * z.real + z.imag * z.imag
 
 
 @_on_device
 def modulus_gradient(kind, z, grad, out):
-    out[...] = (_xp.sign(z) if kind == "magnitude" else z + z) * grad
+    if z.dtype.kind == "f":
+        out[...] = (_xp.sign(z) if kind == "magnitude" else z + z) * grad
+        return
+    size = abs(z)
+    size[size == 0] = 1  # where the gradient is 0 as z is
+    for part, slope in ((z.real, out.real), (z.imag, out.imag)):
+        slope[...] = (part / size if kind == "magnitude" else part + part) * grad
 
 
 def linear_bfloat16(x, weight, relu, negative_slope, out, mask):
@@ -427,29 +435,39 @@ def _sparse_product(x, table, accumulate, out):
     )  # fmt: skip
 
 
-@_on_device
-def fourier(x, out):
-    out[...] = _xp.fft.fft(x, norm="ortho")
+# Measurements of matrices ------------------------------------------------------------------------
+
+_NOTHING = np.uint64(0)  # a null pointer
 
 
 @_on_device
-def inverse_fourier(x, out):
-    out[...] = _xp.fft.ifft(x, norm="ortho")
+def sum_places(x, places, offsets, targets, start, out):
+    """As `homfast._backends.cuda.sum_places`."""
+    count = out.shape[1] if targets is None else targets.size
+    others = (_NOTHING, _NOTHING) if targets is None else (offsets, targets)
+    _launch(
+        f"sum_places_{x.dtype}", len(out) * count, x, _stride(x), np.int64(len(out)),
+        np.int64(count), places, *others, np.float64(start), out, _stride(out),
+    )  # fmt: skip
+
+
+def _weighted(x, weights, out, d):
+    rows, m = out.shape
+    sizes = np.int64(len(weights)), np.int64(rows), np.int64(m), np.int64(d)
+    return x, _stride(x), weights, _stride(weights), *sizes
 
 
 @_on_device
-def cosine(x, out):
-    cosine_rows(_xp, x, out)
+def weigh_rows(x, weights, out):
+    """As `homfast._backends.cuda.weigh_rows`."""
+    d = len(out) // max(1, len(x))
+    arguments = _weighted(x, weights, out, d)
+    _launch(f"weigh_rows_{x.dtype}", out.size, *arguments, out, _stride(out))
 
 
 @_on_device
-def inverse_cosine(x, out):
-    inverse_cosine_rows(_xp, x, out)
-
-
-@_on_device
-def convolve(x, spectrum, adjoint, out):
-    real = x.dtype.kind == "f"
-    transformed = _xp.fft.rfft(x) if real else _xp.fft.fft(x)
-    transformed *= spectrum.conj() if adjoint else spectrum
-    out[...] = _xp.fft.irfft(transformed, x.shape[1]) if real else _xp.fft.ifft(transformed)
+def sum_weighted_rows(x, weights, accumulate, out):
+    """As `homfast._backends.cuda.sum_weighted_rows`."""
+    d = len(x) // max(1, len(out))
+    arguments = (*_weighted(x, weights, out, d), np.int32(accumulate))
+    _launch(f"sum_weighted_rows_{x.dtype}", out.size, *arguments, out, _stride(out))

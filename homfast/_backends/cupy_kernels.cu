@@ -1,5 +1,5 @@
 // Kernels of the `cupy` backend, compiled by NVRTC when they are first called: masks, updates,
-// seeded entries, butterflies and sparse products. Products are cuBLAS's, Fourier transforms cuFFT's.
+// seeded entries, butterflies, sparse products, sums of places and weighted rows. Products are cuBLAS's.
 //
 // One thread does one item, found by its number alone, so that tests run the same text on the host.
 // Compiled without contraction (--fmad=false): entries and updates have the bits of the reference.
@@ -278,7 +278,67 @@ __device__ void sparse_product(index_t item, const T* x, index_t stride, index_t
   result = sum;
 }
 
+// Measurements of matrices ------------------------------------------------------------------------
+
+// A complex number as it is in memory.
+template <class T>
+struct Complex {
+  T re, im;
+  __device__ Complex() : re(0), im(0) {}
+  __device__ explicit Complex(double value) : re(static_cast<T>(value)), im(static_cast<T>(value)) {}
+  __device__ Complex(T real, T imaginary) : re(real), im(imaginary) {}
+};
+template <class T>
+__device__ inline Complex<T> operator+(Complex<T> a, Complex<T> b) {
+  return {a.re + b.re, a.im + b.im};
+}
+template <class T>
+__device__ inline Complex<T> operator*(Complex<T> a, Complex<T> b) {
+  return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+}
+
+// An item is a row and a target: the start and the elements at its places, in order.
+template <class E>
+__device__ void sum_places(index_t item, const E* x, index_t stride, index_t rows, index_t count,
+                           const index_t* places, const index_t* offsets, const index_t* targets,
+                           double start, E* out, index_t out_stride) {
+  if (item >= rows * count) return;
+  const index_t row = item / count, t = item % count;
+  const index_t last = offsets ? offsets[t + 1] : t + 1;
+  E sum = static_cast<E>(start);
+  for (index_t e = offsets ? offsets[t] : t; e < last; ++e) sum = sum + x[row * stride + places[e]];
+  out[row * out_stride + (targets ? targets[t] : t)] = sum;
+}
+
+// An item is an element of out (rows, m), d rows for each of x.
+template <class E>
+__device__ void weigh_rows(index_t item, const E* x, index_t stride, const E* weights, index_t weight_stride,
+                           index_t weight_rows, index_t rows, index_t m, index_t d, E* out,
+                           index_t out_stride) {
+  if (item >= rows * m) return;
+  const index_t row = item / m, i = item % m;
+  const E weight = weights[row % weight_rows * weight_stride + i];
+  out[row * out_stride + i] = x[row / d * stride + i] * weight;
+}
+
+// An item is an element of out (rows, m), the sum over d rows of x, in order.
+template <class E>
+__device__ void sum_weighted_rows(index_t item, const E* x, index_t stride, const E* weights,
+                                  index_t weight_stride, index_t weight_rows, index_t rows, index_t m,
+                                  index_t d, int accumulate, E* out, index_t out_stride) {
+  if (item >= rows * m) return;
+  const index_t group = item / m, i = item % m;
+  E& result = out[group * out_stride + i];
+  E sum = accumulate ? result : E();
+  for (index_t row = group * d; row < (group + 1) * d; ++row) {
+    sum = sum + x[row * stride + i] * weights[row % weight_rows * weight_stride + i];
+  }
+  result = sum;
+}
+
 #define FOR_EACH_TYPE(DEFINE) DEFINE(float, float32) DEFINE(double, float64)
+#define FOR_EACH_NUMBER(DEFINE) \
+  FOR_EACH_TYPE(DEFINE) DEFINE(Complex<float>, complex64) DEFINE(Complex<double>, complex128)
 
 #define DEFINE(T, NAME)                                                                              \
   KERNEL activate_##NAME(T* z, index_t stride, index_t rows, index_t features, T slope,              \
@@ -318,6 +378,29 @@ __device__ void sparse_product(index_t item, const T* x, index_t stride, index_t
   }
 
 FOR_EACH_TYPE(DEFINE)
+#undef DEFINE
+
+#define DEFINE(E, NAME)                                                                             \
+  KERNEL sum_places_##NAME(const E* x, index_t stride, index_t rows, index_t count,                 \
+                           const index_t* places, const index_t* offsets, const index_t* targets,   \
+                           double start, E* out, index_t out_stride) {                              \
+    sum_places<E>(ITEM, x, stride, rows, count, places, offsets, targets, start, out, out_stride);  \
+  }                                                                                                 \
+  KERNEL weigh_rows_##NAME(const E* x, index_t stride, const E* weights, index_t weight_stride,     \
+                           index_t weight_rows, index_t rows, index_t m, index_t d, E* out,         \
+                           index_t out_stride) {                                                    \
+    weigh_rows<E>(ITEM, x, stride, weights, weight_stride, weight_rows, rows, m, d, out,            \
+                  out_stride);                                                                      \
+  }                                                                                                 \
+  KERNEL sum_weighted_rows_##NAME(const E* x, index_t stride, const E* weights,                     \
+                                  index_t weight_stride, index_t weight_rows, index_t rows,         \
+                                  index_t m, index_t d, int accumulate, E* out,                     \
+                                  index_t out_stride) {                                             \
+    sum_weighted_rows<E>(ITEM, x, stride, weights, weight_stride, weight_rows, rows, m, d,          \
+                         accumulate, out, out_stride);                                              \
+  }
+
+FOR_EACH_NUMBER(DEFINE)
 
 KERNEL butterfly_int32(word_t* values, index_t stride, index_t rows, index_t n, index_t h) {
   butterfly<word_t>(ITEM, values, stride, rows, n, h);

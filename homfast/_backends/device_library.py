@@ -3,6 +3,11 @@
 Results and scratch come from the library of the inputs, so that its allocator, its streams and its
 CUDA graphs see them; homfast allocates nothing on a device itself. Shapes are tuples, dtypes
 NumPy's; bfloat16, which NumPy lacks, is a structured one of two bytes with that name.
+
+`functions` are what `transforms` calls: NumPy's, and ``reverse``, which turns rows round. They are
+for arrays with NumPy's arithmetic, assignment to index arrays, and views ``real`` and ``imag``:
+None where the library has not all of that. `as_real` is a contiguous complex matrix as the real one
+that it is in memory, (m, 2 n).
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import contextlib
 import functools
 import math
 import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -81,6 +87,10 @@ class _Torch:
         return array.view(torch.int16) if array.dtype == torch.bfloat16 else array
 
     @staticmethod
+    def as_real(array):
+        return sys.modules["torch"].view_as_real(array).flatten(1)
+
+    @staticmethod
     @_allocating
     def contiguous(array):
         return array.contiguous()
@@ -95,8 +105,22 @@ class _Torch:
         array.copy_(values)
 
     @staticmethod
+    def zero(array):
+        array.zero_()
+
+    @staticmethod
     def add(array, values):
         array.add_(values)
+
+    @staticmethod
+    def functions(like):
+        torch = sys.modules["torch"]
+        return types.SimpleNamespace(
+            empty=lambda shape, dtype: _Torch.empty(shape, dtype, like),
+            concatenate=torch.concatenate,
+            reverse=lambda rows: rows.flip(1),
+            fft=torch.fft,
+        )
 
     @staticmethod
     def repeated(array, rows):
@@ -155,6 +179,10 @@ class _CuPy:
         return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
 
     @staticmethod
+    def as_real(array):
+        return array.view(array.real.dtype)
+
+    @staticmethod
     @_allocating
     def contiguous(array):
         with array.device:
@@ -172,9 +200,24 @@ class _CuPy:
             array[...] = values
 
     @staticmethod
+    def zero(array):
+        with array.device:
+            array.fill(0)
+
+    @staticmethod
     def add(array, values):
         with array.device:
             array += values
+
+    @staticmethod
+    def functions(like):
+        cupy = sys.modules["cupy"]
+        return types.SimpleNamespace(
+            empty=cupy.empty,
+            concatenate=cupy.concatenate,
+            reverse=lambda rows: rows[:, ::-1],
+            fft=cupy.fft,
+        )
 
     @staticmethod
     def repeated(array, rows):
@@ -252,8 +295,17 @@ class _Standard:
         array[...] = values
 
     @staticmethod
+    def zero(array):
+        namespace = _Standard._namespace(array)
+        array[...] = namespace.zeros(array.shape, dtype=array.dtype, device=array.device)
+
+    @staticmethod
     def add(array, values):
         array[...] = _Standard._namespace(array).add(array, values)
+
+    @staticmethod
+    def functions(like):
+        return None  # the standard has no views of parts, and assigns to no index arrays
 
     @staticmethod
     def repeated(array, rows):

@@ -1,16 +1,27 @@
 """Orthonormal cosine and Fourier transforms and circular convolution, on rows.
 
-All rest on ``numpy.fft``, which keeps single precision and transforms one row at a time, so that a
-row of the result depends on its row alone. Products of complex numbers are written out in real
-ones, each rounded once: NumPy's own may contract them in some lanes of a vector and not in others.
+On the CPU all rest on ``numpy.fft``, which keeps single precision and transforms one row at a time,
+so that a row of the result depends on its row alone; on a device on the FFT of the arrays' library,
+whose bits they inherit. Products of complex numbers are written out in real ones, each rounded
+once: NumPy's own may contract them in some lanes of a vector and not in others.
+
+Functions that end in ``_rows`` take those of a library, `xp`: `device_library` has a device's.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+import types
 from typing import Any
 
 import numpy as np
+
+from homfast._backends.device_library import dtype_of
+
+_NUMPY = types.SimpleNamespace(
+    empty=np.empty, concatenate=np.concatenate, reverse=lambda rows: rows[:, ::-1], fft=np.fft
+)
 
 
 def fourier(x: np.ndarray, out: np.ndarray) -> None:
@@ -28,53 +39,49 @@ def cosine(x: np.ndarray, out: np.ndarray) -> None:
 
     Through a real FFT of length n (Makhoul, IEEE Trans. Acoust. Speech Signal Process. 28, 1980).
     """
-    cosine_rows(np, x, out)
+    cosine_rows(_NUMPY, x, twiddles(x.shape[1], x.dtype), out)
 
 
 def inverse_cosine(x: np.ndarray, out: np.ndarray) -> None:
     """out = x C, the adjoint of `cosine`."""
-    inverse_cosine_rows(np, x, out)
+    inverse_cosine_rows(_NUMPY, x, twiddles(x.shape[1], x.dtype, inverse=True), out)
 
 
-def cosine_rows(xp: Any, x: Any, out: Any) -> None:
-    """`cosine` on arrays of the library `xp`."""
+def cosine_rows(xp: Any, x: Any, twiddled: Any, out: Any) -> None:
+    """`cosine` on arrays of a library; `twiddled` are `twiddles` among them."""
     n = x.shape[1]
-    folded = xp.empty(x.shape, x.dtype)
-    half = (n + 1) // 2
-    folded[:, :half] = x[:, 0::2]
-    folded[:, half:] = x[:, 1::2][:, ::-1]
-    spectrum = xp.fft.rfft(folded)  # n // 2 + 1 frequencies
-    real, imag = _parts(spectrum)
-    c, s = map(xp.asarray, _twiddles(n, x.dtype))
-    out[:, : len(c)] = real * c + imag * s  # Re(e^(-i theta_k) V_k)
-    tail = (n - 1) // 2  # those above n / 2, from -Im(e^(-i theta_k) V_k) at n - k
-    if tail:
-        mirrored = slice(1, 1 + tail)
-        out[:, : n // 2 : -1] = real[:, mirrored] * s[mirrored] - imag[:, mirrored] * c[mirrored]
-    out[:, 0] *= x.dtype.type(np.sqrt(0.5))
+    folded = xp.concatenate((x[:, 0::2], xp.reverse(x[:, 1::2])), 1)
+    real, imag = _parts(xp.fft.rfft(folded))  # of n // 2 + 1 frequencies
+    c, s = twiddled
+    out[:, : n // 2 + 1] = real * c + imag * s  # Re(e^(-i theta_k) V_k)
+    mirrored = slice(1, 1 + (n - 1) // 2)  # those above n / 2, -Im(e^(-i theta_k) V_k) at n - k
+    above = real[:, mirrored] * s[mirrored] - imag[:, mirrored] * c[mirrored]
+    out[:, n // 2 + 1 :] = xp.reverse(above)
+    out[:, 0] *= math.sqrt(0.5)
 
 
-def inverse_cosine_rows(xp: Any, x: Any, out: Any) -> None:
-    """`inverse_cosine` on arrays of the library `xp`."""
+def inverse_cosine_rows(xp: Any, x: Any, twiddled: Any, out: Any) -> None:
+    """`inverse_cosine` on arrays of a library; `twiddled` are the inverse `twiddles` among them."""
     n = x.shape[1]
-    size = n // 2 + 1
-    c, s = map(xp.asarray, _twiddles(n, x.dtype, inverse=True))
-    even = xp.array(x[:, :size])  # X_k
-    even[:, 0] *= x.dtype.type(np.sqrt(2.0))
-    odd = xp.zeros_like(even)  # X_(n - k), 0 at k = 0
-    odd[:, 1:] = x[:, : n - size : -1] if n > 1 else 0
-    spectrum = xp.empty(even.shape, np.result_type(x.dtype, np.complex64))
+    size, half = n // 2 + 1, (n + 1) // 2
+    c, s = twiddled
+    dtype = dtype_of(x)
+    even, odd = (xp.empty((x.shape[0], size), dtype) for _ in range(2))
+    even[...] = x[:, :size]  # X_k
+    even[:, 0] *= math.sqrt(2.0)
+    odd[:, 0] = 0  # X_(n - k), 0 at k = 0
+    odd[:, 1:] = xp.reverse(x[:, n - size + 1 :])
+    spectrum = xp.empty((x.shape[0], size), np.result_type(dtype, np.complex64))
     real, imag = _parts(spectrum)  # e^(i theta_k) (X_k - i X_(n - k))
     real[...] = even * c + odd * s
     imag[...] = even * s - odd * c
     folded = xp.fft.irfft(spectrum, n)
-    half = (n + 1) // 2
     out[:, 0::2] = folded[:, :half]
-    out[:, 1::2] = folded[:, half:][:, ::-1]
+    out[:, 1::2] = xp.reverse(folded[:, half:])
 
 
 @functools.lru_cache(16)
-def _twiddles(n: int, dtype: np.dtype, inverse: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def twiddles(n: int, dtype: np.dtype, inverse: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin of pi k / 2 n for k = 0 ... n // 2, times sqrt(2 / n), or its inverse."""
     theta = np.arange(n // 2 + 1) * (np.pi / (2 * n))
     scale = np.sqrt(n / 2) if inverse else np.sqrt(2 / n)
@@ -96,17 +103,30 @@ def convolve(x: np.ndarray, spectrum: np.ndarray, adjoint: bool, out: np.ndarray
     """
     real = x.dtype.kind == "f"
     transformed = np.fft.rfft(x) if real else np.fft.fft(x)
+    _filter(transformed, spectrum, adjoint)
+    if real:
+        np.fft.irfft(transformed, x.shape[1], out=out)
+    else:
+        np.fft.ifft(transformed, out=out)
+
+
+def convolve_rows(xp: Any, x: Any, spectrum: Any, adjoint: bool, out: Any) -> None:
+    """`convolve` on arrays of a library."""
+    real = dtype_of(x).kind == "f"
+    transformed = xp.fft.rfft(x) if real else xp.fft.fft(x)
+    _filter(transformed, spectrum, adjoint)
+    out[...] = xp.fft.irfft(transformed, x.shape[1]) if real else xp.fft.ifft(transformed)
+
+
+def _filter(transformed: Any, spectrum: Any, adjoint: bool) -> None:
+    """transformed *= spectrum, or its conjugate."""
     a, b = _parts(transformed)
     c, d = _parts(spectrum)
     if adjoint:
         d = -d
-    product = np.empty_like(transformed)
-    _parts(product)[0][...] = a * c - b * d
-    _parts(product)[1][...] = a * d + b * c
-    if real:
-        np.fft.irfft(product, x.shape[1], out=out)
-    else:
-        np.fft.ifft(product, out=out)
+    real = a * c - b * d
+    b[...] = a * d + b * c
+    a[...] = real
 
 
 def _parts(values: Any) -> tuple[Any, Any]:

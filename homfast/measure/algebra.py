@@ -45,10 +45,6 @@ class _Combination(Operator):
     def _batch_shape(self) -> tuple[int, ...]:
         return max((part._batch_shape for part in self._parts), key=len)
 
-    @property
-    def _complex_on_device(self) -> bool:  # type: ignore[override]
-        return all(part._complex_on_device for part in self._parts)
-
     def __eq__(self, other: Any) -> bool:
         return type(other) is type(self) and self._parts == other._parts
 
@@ -95,7 +91,7 @@ class Composition(_Combination):
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
         left, right = self._parts
         first, second = (left, right) if adjoint else (right, left)
-        between = at.empty(rows, right.shape[0])
+        between = at.empty((rows.shape[0], right.shape[0]), right.output_dtype)
         first._device_rows(at, rows, adjoint, between)
         second._device_rows(at, between, adjoint, out)
 
@@ -134,7 +130,7 @@ class Sum(_Combination):
         np.add(out, term, out=out)
 
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
-        term = at.empty(rows, out.shape[1])
+        term = at.empty(out.shape, self.input_dtype if adjoint else self.output_dtype)
         self._parts[0]._device_rows(at, rows, adjoint, out)
         self._parts[1]._device_rows(at, rows, adjoint, term)
         at.add(out, term)
@@ -188,11 +184,7 @@ class Scaled(_Combination):
 
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
         self._parts[0]._device_rows(at, rows, adjoint, out)
-        at.scale(out, complex(self._factor).real)
-
-    @property
-    def _complex_on_device(self) -> bool:  # type: ignore[override]
-        return super()._complex_on_device and isinstance(self._factor, float)
+        at.scale(out, self._factor.conjugate() if adjoint else self._factor)
 
     @property
     def seed(self) -> Any:
@@ -278,14 +270,14 @@ class VStack(_Combination):
         spans = [(op, s) for op, s in zip(self._parts, self._ranges(), strict=True) if op.shape[0]]
         if not adjoint:
             for op, span in spans:
-                part = at.empty(rows, op.shape[0])
+                part = at.empty((rows.shape[0], op.shape[0]), self.output_dtype)
                 op._device_rows(at, rows, False, part)
                 at.place.assign(out[:, span], part)
             return
         at.zero(out)
-        term = at.empty(rows, out.shape[1])
+        term = at.empty(out.shape, self.input_dtype)
         for op, span in spans:
-            part = at.empty(rows, op.shape[0])
+            part = at.empty((rows.shape[0], op.shape[0]), self.output_dtype)
             at.place.assign(part, rows[:, span])
             op._device_rows(at, part, True, term)
             at.add(out, term)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _arrays, _backends, _memory
+from homfast._backends import transforms
 from homfast._backends.streams import CIRCULANT, COMPLEX_CIRCULANT
 from homfast.measure import normal
 from homfast.measure.subsampled import WholeTransform
@@ -89,9 +90,10 @@ class Circulant(WholeTransform):
             self._make_spectrum()
         return (*super()._device_tables(at), at.upload(self._spectrum))
 
-    def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
-        _, spectrum = self._kept(at)
-        at.backend.convolve(rows, spectrum, adjoint, out)
+    def _device_transform(
+        self, xp: Any, rows: Any, adjoint: bool, tables: tuple[Any, ...], out: Any
+    ) -> None:
+        transforms.convolve_rows(xp, rows, tables[0], adjoint, out)
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, n)."""

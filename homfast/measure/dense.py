@@ -47,10 +47,11 @@ class Dense(Operator):
 
     def __init__(self, matrix: Any, *, real_input: bool = False):
         self._place = place = _places.place_of(matrix)
-        dtypes = _arrays.FLOATS if place.on_device else (*_arrays.FLOATS, *_arrays.COMPLEX)
-        array = place.checked_array(matrix, "matrix", dtypes)
+        array = place.checked_array(matrix, "matrix", (*_arrays.FLOATS, *_arrays.COMPLEX))
         _arrays.check_matrix(array, "matrix", "(m, n)")
         super().__init__(array.shape, array.dtype)
+        if place.on_device:
+            on_device.check(self, matrix, "matrix", self.dtype, place)
         self._packed: Any = (
             on_device.DeviceMatrix(array) if place.on_device else PackedMatrix(place.copied(array))
         )
@@ -63,7 +64,7 @@ class Dense(Operator):
 
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
         at.check_beside(self._packed.array, "matrix")
-        (self._packed.adjoint_rows if adjoint else self._packed.forward_rows)(rows, out)
+        self._packed.product(at, rows, adjoint, out)
 
     def _forward_sparse_rows(
         self, indices: np.ndarray, values: np.ndarray, out: np.ndarray

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
 from homfast import _arrays
+from homfast.measure import on_device
 from homfast.measure.low_rank import MatrixMeasurements, check_matrix_shape
 from homfast.measure.operator import Operator
 
@@ -55,6 +57,7 @@ class Entries(MatrixMeasurements):
         self._flat.flags.writeable = False
         _, counts = np.unique(flat, return_counts=True)
         self._most = int(counts.max(initial=0))  # times that a place comes
+        self._places: dict[int | None, _DevicePlaces] = {}
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
@@ -72,6 +75,20 @@ class Entries(MatrixMeasurements):
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         out[...] = 0
         self._scatter(self._flat, rows, out, distinct=self._most <= 1)
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        self._device_places(None).product(at, rows, adjoint, out)
+
+    def _device_factor(self, at: Any, side: int, rows: Any, adjoint: bool, out: Any) -> None:
+        self._device_places(side).product(at, rows, adjoint, out)
+
+    def _device_places(self, side: int | None) -> _DevicePlaces:
+        """Those in signals, or those in the columns of a factor."""
+        if side not in self._places:
+            where = self._flat if side is None else self.indices[:, side]
+            distinct = side is None and self._most <= 1
+            self._places[side] = _DevicePlaces(where, distinct)
+        return self._places[side]
 
     @staticmethod
     def _scatter(where: np.ndarray, rows: np.ndarray, out: np.ndarray, distinct: bool) -> None:
@@ -112,6 +129,10 @@ class Entries(MatrixMeasurements):
 
     __hash__ = Operator.__hash__
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        family = functools.partial(Entries, dtype=self.dtype.name)
+        return family, (self._flat, self._matrix_shape)
+
     def __repr__(self) -> str:
         return (
             f"Entries({self._flat.tolist()}, {self._matrix_shape}, dtype={self.dtype.name!r})"
@@ -119,6 +140,31 @@ class Entries(MatrixMeasurements):
             else f"Entries(<{self._flat.size} places>, {self._matrix_shape}, "
             f"dtype={self.dtype.name!r})"
         )
+
+
+class _DevicePlaces:
+    """Places in rows, for products on devices: `Entries._scatter` says which bits sums have."""
+
+    def __init__(self, places: np.ndarray, distinct: bool):
+        self._where = places
+        self._start = -0.0 if distinct else 0.0  # -0.0 + x is x
+        self._gathered, self._scattered = on_device.Tables(), on_device.Tables()
+
+    def product(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        """out (batch, m) = rows[:, places]; or out (batch, n) = the adjoint of that."""
+        if adjoint:
+            at.zero(out)
+            places, offsets, targets = self._scattered.get(at, lambda: self._by_place(at))
+            at.backend.sum_places(rows, places, offsets, targets, self._start, out)
+        else:
+            places = self._gathered.get(at, lambda: at.upload(self._where))
+            at.backend.sum_places(rows, places, None, None, -0.0, out)
+
+    def _by_place(self, at: Any) -> tuple[Any, ...]:
+        """The measurements by place and then by index, where those of each begin, the places."""
+        order = np.argsort(self._where, kind="stable")
+        targets, starts = np.unique(self._where[order], return_index=True)
+        return tuple(map(at.upload, (order, np.append(starts, len(order)), targets)))
 
 
 def _flat_indices(indices: Any, d1: int, d2: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _arrays, _backends
+from homfast._backends import transforms
 from homfast.measure.subsampled import WholeTransform
 
 
@@ -59,8 +60,17 @@ class Cosine(_Orthonormal):
     def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
         _backends.automatic().inverse_cosine(rows, out)
 
-    def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
-        (at.backend.inverse_cosine if adjoint else at.backend.cosine)(rows, out)
+    def _device_tables(self, at: Any) -> tuple[Any, ...]:
+        twiddles = (
+            transforms.twiddles(self.shape[1], self.dtype, inverse) for inverse in (False, True)
+        )
+        return (*super()._device_tables(at), *(tuple(map(at.upload, pair)) for pair in twiddles))
+
+    def _device_transform(
+        self, xp: Any, rows: Any, adjoint: bool, tables: tuple[Any, ...], out: Any
+    ) -> None:
+        transform = transforms.inverse_cosine_rows if adjoint else transforms.cosine_rows
+        transform(xp, rows, tables[adjoint], out)
 
 
 class Fourier(_Orthonormal):
@@ -116,5 +126,7 @@ class Fourier(_Orthonormal):
     def _transform_adjoint(self, rows: np.ndarray, out: np.ndarray) -> None:
         _backends.automatic().inverse_fourier(rows, out)
 
-    def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
-        (at.backend.inverse_fourier if adjoint else at.backend.fourier)(rows, out)
+    def _device_transform(
+        self, xp: Any, rows: Any, adjoint: bool, tables: tuple[Any, ...], out: Any
+    ) -> None:
+        out[...] = (xp.fft.ifft if adjoint else xp.fft.fft)(rows, norm="ortho")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _arrays, _backends
-from homfast._backends.streams import GAUSSIAN, stream_word
+from homfast._backends.streams import COMPLEX_GAUSSIAN, GAUSSIAN, stream_word
 from homfast.measure import normal
 from homfast.measure.seeded_matrix import SeededMatrix
 
@@ -79,7 +79,6 @@ class Gaussian(SeededMatrix):
         return backend.gaussian_gram(self.seed, stream, self._first, m, scale, rows, out)
 
     def _seeded_product(self, backend: Any, rows: Any, adjoint: bool, out: Any) -> bool:
-        if self.dtype.kind == "c":
-            return False
-        stream = stream_word(GAUSSIAN, self.dtype.itemsize)
+        kind = COMPLEX_GAUSSIAN if self.dtype.kind == "c" else GAUSSIAN
+        stream = stream_word(kind, _arrays.real_dtype(self.dtype).itemsize)
         return backend.gaussian_product(self.seed, stream, self._first, rows, adjoint, out)

@@ -71,11 +71,11 @@ class Kronecker(_Combination):
         (m1, n1), (m2, n2) = (op.shape[::-1] if adjoint else op.shape for op in (a, b))
         batch, place = rows.shape[0], at.place
         matrices = place.reshaped(place.contiguous(rows), (batch * n1, n2))
-        half = at.empty(matrices, m2)
+        half = at.empty((batch * n1, m2), self.dtype)
         b._device_rows(at, matrices, adjoint, half)
         columns = place.swapped(place.reshaped(half, (batch, n1, m2)))
         columns = place.reshaped(columns, (batch * m2, n1))
-        done = at.empty(columns, m1)
+        done = at.empty((batch * m2, m1), self.dtype)
         a._device_rows(at, columns, adjoint, done)
         found = place.swapped(place.reshaped(done, (batch, m2, m1)))
         place.assign(out, place.reshaped(found, (batch, m1 * m2)))

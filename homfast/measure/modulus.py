@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from homfast import _arrays, _places
-from homfast.measure import on_device
 from homfast.measure.operator import Operator
 
 
@@ -106,7 +105,8 @@ class _Modulus(abc.ABC):
 
     def _vjp_on_device(self, z: Any) -> tuple[Any, Callable[[Any], Any]]:
         place = _places.place_of(z)
-        measured = place.checked_array(z, "z", (self.dtype,))
+        dtype = self._op.output_dtype
+        measured = place.checked_array(z, "z", (dtype,))
         backend = place.resolve(None, measured)
 
         def vjp(g: Any) -> Any:
@@ -114,7 +114,7 @@ class _Modulus(abc.ABC):
             place.check_same_place(measured, "y", grad, "g")
             if grad.shape != measured.shape:
                 raise ValueError(f"g: got shape {grad.shape}, wanted {measured.shape}, that of y")
-            weighted = place.empty(measured.shape, self.dtype, measured)
+            weighted = place.empty(measured.shape, dtype, measured)
             backend.modulus_gradient(self._kind, z, place.contiguous(g), weighted)
             return self._op.adjoint(weighted)
 
@@ -124,9 +124,6 @@ class _Modulus(abc.ABC):
         if type(x) is np.ndarray:
             return self._op.forward(x)
         if _places.place_of(x).on_device:
-            if self._op.dtype.kind == "c":
-                why = "that of complex measurements computes on the CPU"
-                raise on_device.refused(self, "x", x, why)
             return self._op.forward(x)
         dtypes = (*_arrays.FLOATS, *_arrays.COMPLEX)
         return self._op.forward(_arrays.host_array(x, "x", dtypes))
@@ -134,7 +131,7 @@ class _Modulus(abc.ABC):
     def _value_like(self, z: Any, x: Any) -> Any:
         place = _places.place_of(z)
         if place.on_device:
-            measured = place.checked_array(z, "z", (self.dtype,))
+            measured = place.checked_array(z, "z", (self._op.output_dtype,))
             out = place.empty(measured.shape, self.dtype, measured)
             place.resolve(None, measured).modulus(self._kind, z, out)
             return out

@@ -7,12 +7,15 @@ are pure functions of their seed, so nothing of theirs is on one device or anoth
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from homfast import _arrays, _backends, _places
+from homfast._described import Described
+from homfast.measure import complex_product
 
 
 class Device:
@@ -33,9 +36,16 @@ class Device:
         """Why a family is refused that has no products there."""
         return f"backend {self.backend.name!r} has no products of this operator"
 
-    def empty(self, rows: Any, features: int) -> Any:
-        """Room for results, one row for each of `rows`."""
-        return self.place.empty((rows.shape[0], features), self._like.dtype, self._like)
+    def functions(self, op: Any) -> Any:
+        """Those of NumPy's that the library of the rows has: `homfast._backends.transforms`."""
+        found = self._like.library.functions(self._like.array)
+        if found is None:
+            raise refused(op, "rows", self._like.array, f"it rests on {_WITHOUT_FUNCTIONS}")
+        return found
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        """Room for results."""
+        return self.place.empty(shape, dtype, self._like)
 
     def upload(self, table: np.ndarray) -> Any:
         """A table that an operator has derived from its seed, on the device."""
@@ -43,31 +53,66 @@ class Device:
 
     def zero(self, out: Any) -> None:
         """out = +0.0."""
-        zeros = np.zeros((1, out.shape[1]), self._like.dtype)
-        rows = self.place.broadcast_rows([self.upload(zeros)], out.shape[0])
-        self.place.assign(out, rows[0])
+        self.place.zero(out)
 
     def add(self, out: Any, term: Any) -> None:
         """out += term, each element rounded once, by the library."""
         self.place.add(out, term)
 
-    def scale(self, out: Any, factor: float) -> None:
-        """out *= factor, unless that is 1."""
-        if factor != 1.0:
-            self.backend.scale(out, factor)
+    def scale(self, out: Any, factor: complex) -> None:
+        """out *= factor, unless that is 1; see `homfast.measure.sparse_input.multiply`."""
+        a, b = complex(factor).real, complex(factor).imag
+        if b:
+            real = out.real * a - out.imag * b + 0.0
+            self.place.assign(out.imag, out.real * b + out.imag * a + 0.0)
+            self.place.assign(out.real, real)
+        elif a != 1.0:
+            self.backend.scale(out, a)
+
+    def conjugate(self, rows: Any) -> None:
+        """rows = conj(rows), in place; real rows stay what they are."""
+        if self.place.shape_and_dtype(rows)[1].kind == "c":
+            self.place.assign(rows.imag, -rows.imag)
+
+    def complex_product(
+        self, product: Callable[..., None], rows: Any, adjoint: bool, out: Any
+    ) -> None:
+        """`homfast.measure.complex_product`; `product` takes (x, adjoint, out), real."""
+        dtype = _arrays.real_dtype(self.place.shape_and_dtype(rows)[1])
+        whole = complex_product.adjoint if adjoint else complex_product.forward
+        empty = functools.partial(self.empty, dtype=dtype)
+        whole(lambda x, y: product(x, adjoint, y), rows, out, empty)
+
+    def as_complex(self, real: Any, dtype: np.dtype) -> Any:
+        """Complex rows with the values of real ones."""
+        rows = self.empty(real.shape, dtype)
+        self.place.assign(rows.real, real)
+        self.zero(rows.imag)
+        return rows
 
     def check_beside(self, matrix: Any, name: str) -> None:
         """TypeError unless `matrix` is where the rows are, and of their library."""
-        found = self.place.checked_array(matrix, name)
+        found = self.place.checked_array(matrix, name, (*_arrays.FLOATS, *_arrays.COMPLEX))
         self.place.check_same_place(self._like, "the rows", found, name)
 
 
-def check(op: Any, array: Any, name: str, dtype: np.dtype) -> Any:
-    """``array``, on a device, as `homfast._device_arrays` describes it."""
-    if (dtype.kind == "c" or op.dtype.kind == "c") and not op._complex_on_device:
-        raise refused(op, name, array, "complex operators like it compute on the CPU")
-    dtypes = (*_arrays.FLOATS, *_arrays.COMPLEX)
-    checked = _places.place_of(array).checked_array(array, name, dtypes)
+_WITHOUT_FUNCTIONS = (
+    "FFTs and parts of complex numbers that homfast knows of torch and CuPy only (cupy.asarray(x) "
+    "copies nothing)"
+)
+
+
+def check(op: Any, array: Any, name: str, dtype: np.dtype, place: Any) -> Any:
+    """``array``, on a device, as `place`, `homfast._device_arrays`, describes it.
+
+    A complex operator takes real rows of its own precision as complex ones.
+    """
+    checked = place.checked_array(array, name, (*_arrays.FLOATS, *_arrays.COMPLEX))
+    if "c" in (dtype.kind, op.dtype.kind) and checked.library.functions(array) is None:
+        raise refused(op, name, array, f"complex numbers rest on {_WITHOUT_FUNCTIONS}")
+    if dtype.kind == "c" and checked.dtype == _arrays.real_dtype(dtype):
+        with place.current(checked):
+            return Described(Device(checked).as_complex(array, dtype), name)
     if checked.dtype != dtype:
         raise TypeError(
             f"{name}: got {checked.dtype}, wanted {dtype}, the dtype of the operator; cast it, or "
@@ -76,18 +121,17 @@ def check(op: Any, array: Any, name: str, dtype: np.dtype) -> Any:
     return checked
 
 
-def product(op: Any, apply: str, inputs: Any, size: int, out: Any) -> Any:
+def product(op: Any, apply: str, inputs: Any, size: int, dtype: np.dtype, out: Any) -> Any:
     """What ``forward``, ``adjoint`` and ``gram`` return: `apply` is the family's method for it."""
     place = _places.place_of(inputs.array)
-    shape = (*inputs.shape[:-1], size)
     at = Device(inputs)
     with place.current(inputs):
-        target, finish = place.prepare_out(out, shape, inputs.dtype, (inputs,))
+        target, finish = place.prepare_out(out, (*inputs.shape[:-1], size), dtype, (inputs,))
         rows = place.as_rows(inputs)
-        if not inputs.size or not target.shape[0] or not size:
+        if not inputs.size or not target.shape[0] or not size or not op.shape[0]:
             at.zero(target)
         elif apply == "_gram_rows":
-            measured = at.empty(rows, op.shape[0])
+            measured = at.empty((rows.shape[0], op.shape[0]), op.output_dtype)
             op._device_rows(at, rows, False, measured)
             op._device_rows(at, measured, True, target)
         else:
@@ -121,24 +165,30 @@ class DeviceMatrix:
     """A matrix on a device, for `homfast.measure.Dense`; `homfast.measure.packed` has the CPU's."""
 
     def __init__(self, described: Any):
-        self.place = _places.place_of(described.array)
-        self.array = self.place.copied(described)
-        self._backend = self.place.resolve(None, described)
-        self._handle = self._backend.pack_weight(self.array)
+        self.array = described.library.copy(described.array)
+        self._complex = described.dtype.kind == "c"
+        real = described.library.as_real(self.array) if self._complex else self.array
+        self._backend = _places.place_of(self.array).resolve(None, described)
+        self._handle = self._backend.pack_weight(real)
 
-    def forward_rows(self, rows: Any, out: Any) -> None:
-        """out (batch, m) = rows (batch, n) array^T."""
-        self._check(rows)
-        self._backend.linear(rows, self._handle, out)
+    def product(self, at: Device, rows: Any, adjoint: bool, out: Any) -> None:
+        """out (batch, m) = rows array^T; or out (batch, n) = rows conj(array)."""
+        if self._complex:
+            at.complex_product(self._multiply, rows, adjoint, out)
+        else:
+            self._multiply(rows, adjoint, out)
 
-    def adjoint_rows(self, rows: Any, out: Any) -> None:
-        """out (batch, n) = rows (batch, m) array."""
-        self._check(rows)
-        self._backend.grad_input(rows, self._handle, None, 0.0, out)
+    def _multiply(self, rows: Any, adjoint: bool, out: Any) -> None:
+        if adjoint:
+            self._backend.grad_input(rows, self._handle, None, 0.0, out)
+        else:
+            self._backend.linear(rows, self._handle, out)
 
-    def _check(self, rows: Any) -> None:
-        if _places.place_of(rows) is not self.place:
-            raise TypeError(
-                f"x: got a {_arrays._type_name(rows)} on the CPU for a Dense whose matrix is on "
-                f"{_backends.device_of(self.array)}; move it there yourself, homfast never does"
-            )
+    def forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """TypeError: the rows are on the CPU."""
+        raise TypeError(
+            f"x: got a {_arrays._type_name(rows)} on the CPU for a Dense whose matrix is on "
+            f"{_backends.device_of(self.array)}; move it there yourself, homfast never does"
+        )
+
+    adjoint_rows = forward_rows

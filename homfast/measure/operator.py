@@ -22,11 +22,11 @@ class Operator(ColumnProducts):
     `forward` and `adjoint` act on rows: the last axis is the signal, the leading axes are a batch.
     `matvec`, `matmat` and ``@`` mean what they do in SciPy: one vector, or columns.
 
-    Inputs are what `homfast.linear` takes, NumPy arrays, CPU arrays with DLPack and, for some
-    families, arrays on a CUDA device, in the dtype of the operator: nothing is cast, but a complex
-    operator takes real input of its own precision on the CPU as if it were complex. Results are of
-    the library of the input. To the bit, a row of a result depends on that row and the operator
-    alone, on every backend but `reference` and `cupy`.
+    Inputs are what `homfast.linear` takes, NumPy arrays, CPU arrays with DLPack and arrays on a
+    CUDA device, in the dtype of the operator: nothing is cast, but a complex operator takes real
+    input of its own precision as if it were complex. Results are of the library of the input. To
+    the bit, a row of a result depends on that row and the operator alone, on every backend but
+    `reference` and `cupy`, and but for the Fourier transforms of a device, which are its library's.
 
     Operators combine: ``A @ B`` is the composition, ``A + B``, ``A - B``, ``-A``, ``2 * A`` and
     ``A / 2`` mean what they do for matrices, and `homfast.measure.VStack` stacks.

@@ -57,9 +57,6 @@ class RowProducts(abc.ABC):
         """`_forward_rows`, or `_adjoint_rows`, on the device of `at`."""
         raise on_device.refused(self, "rows", rows, at.without)
 
-    # Whether `_device_rows` takes the complex rows of a complex operator.
-    _complex_on_device = False
-
     # What it is -----------------------------------------------------------------------------------
 
     @property
@@ -210,8 +207,8 @@ class RowProducts(abc.ABC):
                 f"{name}: got {array.dtype} for a real operator of {dtype}; "
                 f"apply it to {name}.real and {name}.imag"
             )
-        if type(array) is not np.ndarray and _places.place_of(array).on_device:
-            return on_device.check(self, array, name, dtype)
+        if type(array) is not np.ndarray and (place := _places.place_of(array)).on_device:
+            return on_device.check(self, array, name, dtype, place)
         checked = _arrays.host_array(array, name, (*_arrays.FLOATS, *_arrays.COMPLEX))
         if dtype.kind == "c" and checked.dtype == _arrays.real_dtype(dtype):
             return checked.astype(dtype)
@@ -246,7 +243,7 @@ class RowProducts(abc.ABC):
         _arrays.check_last_axis(inputs, name, source[0], f"the operator of shape {self.shape}")
         self._check_batch(inputs.shape[:-1], name)
         if type(inputs) is not np.ndarray:
-            return on_device.product(self, apply.__name__, inputs, destination[0], out)
+            return on_device.product(self, apply.__name__, inputs, *destination, out)
         shape = (*inputs.shape[:-1], destination[0])
         if out is None:
             _memory.check(shape, destination[1])

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from homfast._backends.streams import RANK_ONE_LEFT, RANK_ONE_RIGHT
+from homfast._backends.streams import RANK_ONE_LEFT, RANK_ONE_RIGHT, stream_word
 from homfast.measure import normal
 from homfast.measure.low_rank import MatrixMeasurements, check_matrix_shape
 from homfast.measure.packed import PackedMatrix
 from homfast.measure.seeded import SeededOperator
 
 _CHUNK = 1 << 20  # elements of temporaries in a product
+_DEVICE_CHUNK = 1 << 25  # likewise on a device, where a part is a few launches
 
 
 class RankOne(SeededOperator, MatrixMeasurements):
@@ -45,9 +46,10 @@ class RankOne(SeededOperator, MatrixMeasurements):
     -----
     Rows are ``outer(a_i, b_i).ravel()`` times the scale. The entries of a_i and b_i are pure
     functions of (seed, i, column, dtype), so operators of one seed are nested in m. The factors are
-    kept from the first product on, m (d1 + d2) numbers. Products take 2 m d1 d2 operations, of
-    factors 2 m r (d1 + d2): `forward_factors`, `vjp_factors`. Cai and Zhang, Ann. Statist. 43,
-    2015; Candes, Strohmer, Voroninski, Comm. Pure Appl. Math. 66, 2013.
+    kept from the first product on, m (d1 + d2) numbers; on a device each product makes them anew.
+    Products take 2 m d1 d2 operations, of factors 2 m r (d1 + d2): `forward_factors`,
+    `vjp_factors`. Cai and Zhang, Ann. Statist. 43, 2015; Candes, Strohmer, Voroninski, Comm. Pure
+    Appl. Math. 66, 2013.
 
     Examples
     --------
@@ -115,11 +117,12 @@ class RankOne(SeededOperator, MatrixMeasurements):
     def _options(self) -> dict[str, Any]:
         return {"symmetric": True} if self._symmetric else {}
 
-    def _parts(self, batch: int) -> Iterator[tuple[slice, slice]]:
+    def _parts(self, batch: int, chunk: int = _CHUNK) -> Iterator[tuple[slice, slice]]:
         """Ranges of samples, and of the rows of X: sums over rows run in ascending order."""
-        d1, m = self._matrix_shape[0], max(1, self.shape[0])
-        samples = max(1, _CHUNK // (d1 * m))
-        step = min(d1, max(1, _CHUNK // m))
+        d1, d2 = self._matrix_shape
+        widest = max(self.shape[0], d2)
+        samples = max(1, chunk // (d1 * widest))
+        step = min(d1, max(1, chunk // widest))
         for s in range(0, batch, samples):
             for k in range(0, d1, step):
                 yield slice(s, s + samples), slice(k, min(k + step, d1))
@@ -161,6 +164,43 @@ class RankOne(SeededOperator, MatrixMeasurements):
         out = np.empty((len(rows), self._matrix_shape[side]), self.dtype)
         self._factors()[side].adjoint_rows(rows, out)
         return out
+
+    def _stream(self, side: int) -> int:
+        kind = RANK_ONE_RIGHT if side and not self._symmetric else RANK_ONE_LEFT
+        return stream_word(kind, self.dtype.itemsize)
+
+    def _device_factor(self, at: Any, side: int, rows: Any, adjoint: bool, out: Any) -> None:
+        at.backend.gaussian_product(self._seed, self._stream(side), self._first, rows, adjoint, out)
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        m, d2, place = self.shape[0], self._matrix_shape[1], at.place
+        kept: tuple[slice, Any] | None = None
+        for samples, span in self._parts(rows.shape[0], _DEVICE_CHUNK):
+            if kept is None or kept[0] != span:
+                kept = span, self._device_weights(at, span)
+            columns = slice(span.start * d2, span.stop * d2)
+            matrices, measured = (out, rows) if adjoint else (rows, out)
+            matrices, measured = matrices[samples][:, columns], measured[samples]
+            count = matrices.shape[0] * (span.stop - span.start)
+            products = at.empty((count, m), self.dtype)
+            if adjoint:
+                at.backend.weigh_rows(measured, kept[1], products)
+                found = at.empty((count, d2), self.dtype)
+                self._device_factor(at, 1, products, True, found)
+                place.assign(matrices, place.reshaped(found, matrices.shape))
+            else:
+                part = place.reshaped(place.contiguous(matrices), (count, d2))
+                self._device_factor(at, 1, part, False, products)
+                at.backend.sum_weighted_rows(products, kept[1], span.start > 0, measured)
+        at.scale(out, self._scale)
+
+    def _device_weights(self, at: Any, span: slice) -> Any:
+        """Some columns of a, as rows."""
+        m, d = self.shape[0], span.stop - span.start
+        block = at.empty((m, d), self.dtype)
+        at.backend.gaussian_block(self._seed, self._stream(0), self._first, span.start, block)
+        columns = at.place.swapped(at.place.reshaped(block, (1, m, d)))
+        return at.place.reshaped(columns, (d, m))
 
     def to_dense(self) -> np.ndarray:
         """The matrix, a new array of shape (m, d1 d2)."""

@@ -98,7 +98,7 @@ class SeedBatch(Operator):
 
     def _each(self, *arrays: np.ndarray) -> Iterator[tuple[Any, ...]]:
         """Each operator with its part of the rows; all parts have one size."""
-        count = len(arrays[0]) // len(self._operators)
+        count = arrays[0].shape[0] // len(self._operators)
         for b, op in enumerate(self._operators):
             yield op, *(array[b * count : (b + 1) * count] for array in arrays)
 
@@ -113,6 +113,10 @@ class SeedBatch(Operator):
     def _gram_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         for op, x, result in self._each(rows, out):
             op._gram_rows(x, result)
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        for op, part, result in self._each(rows, out):
+            op._device_rows(at, part, adjoint, result)
 
     def _forward_sparse_rows(
         self, indices: np.ndarray, values: np.ndarray, out: np.ndarray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,15 +53,24 @@ class SeededMatrix(SeededOperator):
     def _seeded_product(self, backend: Any, rows: Any, adjoint: bool, out: Any) -> bool:
         """The unscaled product with entries that are made as they are used; False if there is none.
 
-        Its bits are those of the stored matrix.
+        Its bits are those of the stored matrix. For a complex family it is the product of real rows
+        with the real matrix of `homfast.measure.complex_product`.
         """
         return False
 
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
         """On the fly, whatever `store` says."""
-        if not self._seeded_product(at.backend, rows, adjoint, out):
+        product = functools.partial(self._seeded_product, at.backend)
+        if self.dtype.kind == "c":
+            at.complex_product(product, rows, adjoint, out)
+        elif not product(rows, adjoint, out):
             super()._device_rows(at, rows, adjoint, out)
         at.scale(out, self._scale)
+
+    def _product_on_the_fly(self, rows: np.ndarray, adjoint: bool, out: np.ndarray) -> bool:
+        """On the CPU, which makes complex entries a block at a time."""
+        backend = _backends.automatic()
+        return self.dtype.kind == "f" and self._seeded_product(backend, rows, adjoint, out)
 
     def _seeded_gram(self, rows: np.ndarray, out: np.ndarray) -> bool:
         """The gram, but for the last scaling, likewise, each entry made once."""
@@ -81,7 +91,7 @@ class SeededMatrix(SeededOperator):
     def _forward_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         if self.stored:
             self._stored().forward_rows(rows, out)
-        elif not self._seeded_product(_backends.automatic(), rows, False, out):
+        elif not self._product_on_the_fly(rows, False, out):
             m, n = self.shape
             step = max(1, _BLOCK_BYTES // (n * self.dtype.itemsize))
             for i in range(0, m, step):
@@ -93,7 +103,7 @@ class SeededMatrix(SeededOperator):
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         if self.stored:
             self._stored().adjoint_rows(rows, out)
-        elif not self._seeded_product(_backends.automatic(), rows, True, out):
+        elif not self._product_on_the_fly(rows, True, out):
             # By columns, not rows: each sum over the rows is then one product, in the same order
             # as with the stored matrix. Adding up products of row blocks would round elsewhere.
             m, n = self.shape

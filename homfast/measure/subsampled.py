@@ -83,8 +83,6 @@ class WholeTransform(SubsampledTransform):
     with `_device_transform`, which is both on a device.
     """
 
-    _complex_on_device = True
-
     @abc.abstractmethod
     def _transform(self, rows: np.ndarray, out: np.ndarray) -> None:
         """out (batch, n) = all n measurements of the rows (batch, n)."""
@@ -94,20 +92,24 @@ class WholeTransform(SubsampledTransform):
         """out (batch, n) = the adjoint of that."""
 
     @abc.abstractmethod
-    def _device_transform(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
-        """`_transform`, or its adjoint, on the device of `at`, whose backend has Fourier's."""
+    def _device_transform(
+        self, xp: Any, rows: Any, adjoint: bool, tables: tuple[Any, ...], out: Any
+    ) -> None:
+        """`_transform`, or its adjoint, by the functions of the library of the rows.
+
+        `tables` are those of `_device_tables` but for the row indices.
+        """
 
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
-        if not hasattr(at.backend, "fourier"):
-            super()._device_rows(at, rows, adjoint, out)
-        indices = self._kept(at)[0]
-        full = at.empty(rows, self._size)
+        xp = at.functions(self)
+        indices, *tables = self._kept(at)
+        full = at.empty((rows.shape[0], self._size), self.dtype)
         if adjoint:
             at.zero(full)
             full[:, indices] = rows
-            self._device_transform(at, full, True, out)
+            self._device_transform(xp, full, True, tuple(tables), out)
         else:
-            self._device_transform(at, rows, False, full)
+            self._device_transform(xp, rows, False, tuple(tables), full)
             out[...] = full[:, indices]
         at.scale(out, self._scale)
 

@@ -58,10 +58,6 @@ class Adjoint(View):
         self._parent._device_rows(at, rows, not adjoint, out)
 
     @property
-    def _complex_on_device(self) -> bool:  # type: ignore[override]
-        return self._parent._complex_on_device
-
-    @property
     def input_dtype(self) -> np.dtype:
         """The dtype of y in ``A^H y``."""
         return self._parent.output_dtype
@@ -106,6 +102,13 @@ class Conjugate(View):
     def _adjoint_rows(self, rows: np.ndarray, out: np.ndarray) -> None:
         self._parent._adjoint_rows(np.conj(rows), out)
         np.conj(out, out=out)
+
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        conjugated = at.empty(rows.shape, self.dtype)
+        at.place.assign(conjugated, rows)
+        at.conjugate(conjugated)
+        self._parent._device_rows(at, conjugated, adjoint, out)
+        at.conjugate(out)
 
     def conj(self) -> Operator:
         """The operator this is the conjugate of."""
@@ -163,6 +166,14 @@ class RealInput(View):
         self._parent._adjoint_rows(rows, full)
         out[...] = full.real
 
+    def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
+        if adjoint:
+            full = at.empty(out.shape, self.dtype)
+            self._parent._device_rows(at, rows, True, full)
+            at.place.assign(out, full.real)
+        else:
+            self._parent._device_rows(at, at.as_complex(rows, self.dtype), False, out)
+
     def _forward_sparse_rows(
         self, indices: np.ndarray, values: np.ndarray, out: np.ndarray
     ) -> None:
@@ -212,7 +223,7 @@ class RowSlice(View):
         self._parent._adjoint_rows(full, out)
 
     def _device_rows(self, at: Any, rows: Any, adjoint: bool, out: Any) -> None:
-        full = at.empty(rows, self._parent.shape[0])
+        full = at.empty((rows.shape[0], self._parent.shape[0]), self.output_dtype)
         part = full[:, self._i0 : self._i1]
         if adjoint:
             at.zero(full)
