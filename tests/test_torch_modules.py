@@ -180,6 +180,8 @@ def test_weights_are_never_stale(write, count):
     net = from_sequential(model((5, 6, 6, 3)))
     nn.init.uniform_(net[0].weight)  # no unit sleeps
     x = torch.rand(count, 5) + 0.1
+    if write == "numpy" and x.device.type != "cpu":
+        pytest.skip("NumPy has no view of memory there")
     for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
         with torch.no_grad():
             net[2].weight.copy_(torch.rand_like(net[2].weight))
