@@ -8,7 +8,7 @@ import torch
 
 from homfast import _arrays, _backends
 
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
@@ -31,7 +31,7 @@ def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
                 f"{name}: got {weight.dtype} beside x of {x.dtype}, wanted one dtype; cast one of "
                 f"them, for instance x.to({weight.dtype})"
             )
-    if x.dtype not in _DTYPES:
+    if x.dtype not in DTYPES:
         raise TypeError(
             f"x: got {x.dtype}, wanted torch.float32, torch.float64 or torch.bfloat16; "
             "pass x.float() if that loses nothing you need"
