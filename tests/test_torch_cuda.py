@@ -29,10 +29,11 @@ from homfast.torch import (  # noqa: E402
 
 pytest_plugins = ("cuda_device",)
 
-# Those of processes of their own, of the CPU, and too long for kernels on the host.
+# Those of processes of their own, of tensors that are fakes, and too long for kernels on the host.
 for _name in (
     "forked_workers", "import_homfast_does_not_import_torch", "without_torch",
-    "cuda_without_a_backend", "other_devices", "training_gives_the_same_losses",
+    "cuda_without_a_backend", "other_devices", "fake_tensors_of_a_device",
+    "autocast_of_a_device", "training_gives_the_same_losses",
 ):  # fmt: skip
     del globals()[f"test_{_name}"]
 

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch import func, nn  # noqa: E402
-from torch.utils import _pytree  # noqa: E402
+from torch.utils import _pytree, checkpoint  # noqa: E402
 
 import homfast  # noqa: E402
 from homfast.torch import from_sequential, linear_relu, relu_network, replace  # noqa: E402
@@ -280,6 +280,41 @@ def test_autocast(count):
         ours(x)
     with torch.autocast(device, dtype=torch.bfloat16):
         assert from_sequential(model())(rows(2)).dtype == torch.float64, "doubles are not cast"
+
+
+def under_autocast():
+    """What else goes on in a region of autocast, each of a model: what it gives is compared."""
+
+    def checkpointed(n, x):
+        y = checkpoint.checkpoint(n, x, use_reentrant=False)
+        return torch.autograd.grad(y.float().square().sum(), list(n.parameters()))
+
+    def twice(n, x):
+        leaf = x.clone().requires_grad_()
+        (grad,) = torch.autograd.grad(n(leaf).float().square().sum(), leaf, create_graph=True)
+        return torch.autograd.grad(grad.square().sum(), list(n.parameters()))
+
+    return {
+        "vmap": lambda n, x: func.vmap(n)(x),
+        "jvp": lambda n, x: func.jvp(n, (x,), (x,)),
+        "jacrev": lambda n, x: func.jacrev(n)(x[0]),
+        "checkpoint": checkpointed,
+        "derivatives of derivatives": twice,
+        "compile": lambda n, x: torch.compile(n, fullgraph=True, backend="aot_eager")(x),
+        "export": lambda n, x: torch.export.export(n, (x,)).module()(x),
+    }
+
+
+@pytest.mark.parametrize("name", list(under_autocast()))
+def test_within_autocast(name):
+    wanted = model(dtype=torch.float32)
+    ours, x, call = from_sequential(wanted), rows(20).float(), under_autocast()[name]
+    torch.compiler.reset()
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        results = [_pytree.tree_leaves(call(net, x)) for net in (ours, wanted)]
+    for one, other in zip(*results, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one.float(), other.float(), rtol=0.05, atol=0.03)
 
 
 @pytest.mark.parametrize("count", [1, 20])
