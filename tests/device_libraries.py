@@ -60,7 +60,8 @@ def torch_as_cuda(machine, monkeypatch):
             "strides": None if tensor.is_contiguous() else steps,
         }  # fmt: skip
 
-    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda tensor: True))
+    monkeypatch.setattr(torch.Tensor, "is_cpu", property(lambda tensor: False))
     monkeypatch.setattr(torch.Tensor, "__cuda_array_interface__", property(interface))
     monkeypatch.setattr(torch.Tensor, "__dlpack_device__", lambda tensor: (2, 0))
     stream = types.SimpleNamespace(cuda_stream=64)

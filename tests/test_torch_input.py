@@ -1,5 +1,7 @@
 """Tensors that are not plain: the right result, or an error that names what is wrong."""
 
+import copy
+
 import pytest
 from processes import output
 
@@ -7,7 +9,15 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from homfast.torch import ReLUNetwork, from_sequential, linear_relu, relu_network  # noqa: E402
+from homfast import _backends  # noqa: E402
+from homfast._backends import cuda  # noqa: E402
+from homfast.torch import (  # noqa: E402
+    ReLUNetwork,
+    checks,
+    from_sequential,
+    linear_relu,
+    relu_network,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +49,7 @@ def assert_as_eager(net, x):
 
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_layouts(net, count):
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(1)
     x = torch.randn(2 * count, 12, dtype=torch.float64, generator=generator)
     assert_as_eager(net, x[::2, ::2])
     assert_as_eager(net, x[::2, 6:])
@@ -92,8 +102,8 @@ def test_errors_name_the_argument(count, grad):
         ((x, [w[0][0]]), ValueError, r"weights\[0\]: got shape \(6,\)"),
         ((x, []), ValueError, "weights: got an empty list"),
         ((x.to_sparse(), w), TypeError, "x: got a tensor of layout torch.sparse_coo.*to_dense"),
-        ((x, [w[0], w[1].to("meta")]), TypeError, r"weights\[1\]: is on meta and x on cpu"),
-        ((x.to("meta"), w), TypeError, r"weights\[0\]: is on cpu and x on meta"),
+        ((x, [w[0], w[1].to("meta")]), TypeError, rf"weights\[1\]: is on meta and x on {x.device}"),
+        ((x.to("meta"), w), TypeError, rf"weights\[0\]: is on {x.device} and x on meta"),
     ]
     for (bad, weights), error, message in cases:
         if grad and weights and weights[0].is_floating_point():
@@ -122,19 +132,75 @@ def test_bad_tensors_in_modules(net):
         assert net.to("meta")(torch.ones(1, 6, device="meta", dtype=torch.float64)).is_meta
 
 
-def test_cuda_without_a_backend(net):
+def test_a_model_elsewhere(net):
+    """Few rows go past the dispatcher: not where the weights are in no memory of the CPU."""
+    for count in (1, 20):
+        x = torch.ones(count, 6, dtype=torch.float64)
+        with torch.no_grad():
+            net.to(x.device)(x)
+            with pytest.raises(TypeError, match=rf"^weights\[0\]: is on meta and x on {x.device}"):
+                copy.deepcopy(net).to("meta")(x)
+
+
+def test_cuda_without_a_backend(monkeypatch):
     """A fake tensor stands for one on a device that this machine may not have."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from homfast.torch import checks
-
+    monkeypatch.setattr(cuda, "_cuda", None)
+    monkeypatch.setattr(cuda, "_missing", "the extension homfast._cuda is not installed (gone)")
+    monkeypatch.setattr(_backends, "_automatic_on_gpu", None)
     with FakeTensorMode():
         x = torch.empty(2, 6, device="cuda")
-    with pytest.raises(TypeError, match=r"^x: got a tensor on cuda:0, for which no backend"):
+    with pytest.raises(TypeError, match=r"^x: got a tensor on cuda:0, .* \(cuda: the ext.*x\.cpu"):
         checks.check_device(x)
-    if torch.cuda.is_available():
-        with pytest.raises(TypeError, match=r"^weights\[0\]: is on cpu and x on cuda"):
-            net(torch.ones(20, 6, device="cuda", dtype=torch.float64))
+
+
+def test_other_devices():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        x = torch.empty(2, 6, device="xpu")
+    with pytest.raises(TypeError, match=r"^x: got a tensor on xpu:0, .*the CPU and for CUDA"):
+        checks.check_device(x)
+
+
+def test_fake_tensors_of_a_device():
+    """What compilers see of CUDA's: results are there, and two places are refused by name."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    ops = torch.ops.homfast
+    with FakeTensorMode(), torch.no_grad():
+        x, *weights = (torch.empty(s, device="cuda") for s in ((4, 5), (7, 5), (3, 7)))
+        y, hidden, masks = ops.relu_network_keep(x, weights, 0.0, False, "highest")
+        kept = (weights, hidden, masks, 0.0, "highest")
+        found = [relu_network(x, weights), y, *hidden, *masks]
+        found += ops.relu_network_backward(y, x, *kept, True, True)
+        found.append(ops.relu_network_tangent(x, weights, masks, 0.0, "highest"))
+        assert {str(t.device) for t in found} == {"cuda:0"}
+        for other in ("cpu", "cuda:1"):
+            wanted = rf"^weights\[0\]: is on cuda:0 and x on {other}; move .*model\.to\('{other}'\)"
+            with pytest.raises(TypeError, match=wanted):
+                relu_network(x.to(other), weights)
+            with pytest.raises(TypeError, match=rf"^weights\[1\]: is on {other} and x on cuda:0"):
+                relu_network(x, [weights[0], weights[1].to(other)])
+
+
+def test_autocast_of_a_device(monkeypatch):
+    """As on the CPU: to bfloat16, not to float16, which is what CUDA's has unless told."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    with FakeTensorMode(), torch.no_grad():
+        x, weight = torch.empty(4, 5, device="cuda"), torch.empty(3, 5, device="cuda")
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            assert relu_network(x, [weight]).dtype == torch.bfloat16
+            assert relu_network(x.double(), [weight.double()]).dtype == torch.float64
+        with (
+            torch.autocast("cuda"),
+            pytest.raises(TypeError, match=r"float16.*'cuda', dtype=torch.bf"),
+        ):
+            relu_network(x, [weight])
 
 
 @pytest.mark.parametrize("count", [1, 20])

@@ -1,6 +1,7 @@
 """The op of homfast.torch in PyTorch's machinery: autograd, vmap, compilers, export, autocast.
 
-What is compared with is the same model in ``torch.nn``.
+What is compared with is the same model in ``torch.nn``. Tensors are on torch's default device:
+test_torch_cuda.py and test_torch_gpu.py run this file on others.
 """
 
 import itertools
@@ -11,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch import func, nn  # noqa: E402
-from torch.utils import _pytree  # noqa: E402
+from torch.utils import _pytree, checkpoint  # noqa: E402
 
 import homfast  # noqa: E402
 from homfast.torch import from_sequential, linear_relu, relu_network, replace  # noqa: E402
@@ -35,7 +36,8 @@ def model(slope=0.0, dtype=torch.float64, widths=(5, 7, 6, 3), last=False):
 
 def rows(count, width=5, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, width, dtype=torch.float64, generator=generator)
+    made = torch.randn(count, width, dtype=torch.float64, generator=generator, device="cpu")
+    return made.to(torch.get_default_device())
 
 
 def weights(net):
@@ -264,9 +266,9 @@ def test_modes_see_the_op():
 def test_autocast(count):
     wanted = model(dtype=torch.float32)
     ours, x = from_sequential(wanted), rows(count).float()
-    results = []
+    results, device = [], x.device.type
     for net in (wanted, ours):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16):
             y = net(x)
         assert y.dtype == torch.bfloat16
         y.float().square().sum().backward()
@@ -274,10 +276,45 @@ def test_autocast(count):
     for one, other in zip(*results, strict=True):
         assert other.dtype == torch.float32
         torch.testing.assert_close(other, one, rtol=0.05, atol=0.02)
-    with torch.autocast("cpu", dtype=torch.float16), pytest.raises(TypeError, match="bfloat16"):
+    with torch.autocast(device, dtype=torch.float16), pytest.raises(TypeError, match="bfloat16"):
         ours(x)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device, dtype=torch.bfloat16):
         assert from_sequential(model())(rows(2)).dtype == torch.float64, "doubles are not cast"
+
+
+def under_autocast():
+    """What else goes on in a region of autocast, each of a model: what it gives is compared."""
+
+    def checkpointed(n, x):
+        y = checkpoint.checkpoint(n, x, use_reentrant=False)
+        return torch.autograd.grad(y.float().square().sum(), list(n.parameters()))
+
+    def twice(n, x):
+        leaf = x.clone().requires_grad_()
+        (grad,) = torch.autograd.grad(n(leaf).float().square().sum(), leaf, create_graph=True)
+        return torch.autograd.grad(grad.square().sum(), list(n.parameters()))
+
+    return {
+        "vmap": lambda n, x: func.vmap(n)(x),
+        "jvp": lambda n, x: func.jvp(n, (x,), (x,)),
+        "jacrev": lambda n, x: func.jacrev(n)(x[0]),
+        "checkpoint": checkpointed,
+        "derivatives of derivatives": twice,
+        "compile": lambda n, x: torch.compile(n, fullgraph=True, backend="aot_eager")(x),
+        "export": lambda n, x: torch.export.export(n, (x,)).module()(x),
+    }
+
+
+@pytest.mark.parametrize("name", list(under_autocast()))
+def test_within_autocast(name):
+    wanted = model(dtype=torch.float32)
+    ours, x, call = from_sequential(wanted), rows(20).float(), under_autocast()[name]
+    torch.compiler.reset()
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        results = [_pytree.tree_leaves(call(net, x)) for net in (ours, wanted)]
+    for one, other in zip(*results, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one.float(), other.float(), rtol=0.05, atol=0.03)
 
 
 @pytest.mark.parametrize("count", [1, 20])
@@ -330,16 +367,16 @@ def test_zero_widths(widths, count):
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_same_bits_as_numpy(count):
-    """The network of NumPy arrays and the op: one kernel, one order of sums, from 16 rows on."""
-    net = homfast.ReLUNetwork.random((33, 70, 20), seed=1)
-    parameters = [torch.from_numpy(np.array(w)) for w in net.weights]
+def test_same_bits_as_a_network_of_arrays(count):
+    """That of homfast and the op: one kernel, one order of sums; on the CPU from 16 rows on."""
+    weights = homfast.ReLUNetwork.random((33, 70, 20), seed=1).weights
     x = rows(count, 33).float()
+    parameters = [torch.tensor(w).to(x.device) for w in weights]
     homfast.set_batch_invariant(True)
-    y = relu_network(x, parameters)
-    assert np.array_equal(y.numpy(), net(x.numpy()))
+    y, wanted = relu_network(x, parameters), homfast.ReLUNetwork(parameters)(x)
+    assert torch.equal(y, wanted)
     kept, _, masks = torch.ops.homfast.relu_network_keep(x, parameters, 0.0, False, "highest")
-    assert np.array_equal(kept.numpy(), y.numpy())
+    assert torch.equal(kept, wanted)
     assert masks[0].shape == (count, 9) and masks[0].dtype == torch.uint8
 
 

@@ -56,8 +56,9 @@ def to_pylops(op: Operator) -> Any:
 def to_torch(op: Operator) -> Any:
     """`op` as a ``torch.nn.Module``: ``module(x)`` and ``module.adjoint(y)`` on rows.
 
-    Tensors on the CPU in the dtype of `op`; nothing is cast. Gradients, to any order, are products
-    with the adjoint; ``torch.func`` transforms (vjp, jvp, vmap) work. There are no parameters.
+    Tensors in the dtype of `op`, on the CPU, and on a CUDA device where its family has products
+    there; nothing is cast or moved. Gradients, to any order, are products with the adjoint;
+    ``torch.func`` transforms (vjp, jvp, vmap) work. There are no parameters.
 
     Raises
     ------

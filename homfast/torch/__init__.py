@@ -2,7 +2,8 @@
 
 ``homfast.torch.replace(model)`` swaps what it can in place; `LinearReLU` and `ReLUNetwork` are
 modules to build with; `linear_relu` and `relu_network` the functions that they call. All take part
-in autograd to any order, forward mode, ``torch.func``, ``torch.compile`` and ``torch.export``.
+in autograd to any order, forward mode, ``torch.func``, ``torch.compile`` and ``torch.export``, on
+the CPU and, where homfast was built with CUDA, on its devices.
 
 Needs PyTorch 2.8 or newer, which is in the extra ``torch``; ``import homfast`` does not import it.
 """

@@ -8,8 +8,7 @@ import torch
 
 from homfast import _arrays, _backends
 
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-_DEVICE_BACKENDS = ("cuda", "cupy")
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
@@ -32,7 +31,7 @@ def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
                 f"{name}: got {weight.dtype} beside x of {x.dtype}, wanted one dtype; cast one of "
                 f"them, for instance x.to({weight.dtype})"
             )
-    if x.dtype not in _DTYPES:
+    if x.dtype not in DTYPES:
         raise TypeError(
             f"x: got {x.dtype}, wanted torch.float32, torch.float64 or torch.bfloat16; "
             "pass x.float() if that loses nothing you need"
@@ -47,17 +46,15 @@ def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
 
 def check_device(x: torch.Tensor) -> None:
     """TypeError for a tensor that no backend here takes."""
-    if x.is_cpu and x.layout is torch.strided:
-        return
     if x.layout is not torch.strided:
         raise TypeError(f"x: got a tensor of layout {x.layout}, wanted strided; pass x.to_dense()")
-    reasons = {
-        name: _backends.load(name).why_unavailable()
-        for name in _DEVICE_BACKENDS
-        if name in _backends.NAMES
-    }
-    told = "; ".join(f"{name}: {why}" for name, why in reasons.items()) or "this homfast has none"
-    raise TypeError(
-        f"x: got a tensor on {x.device}, for which no backend is here ({told}); install homfast "
-        "with CUDA or CuPy where its device is a GPU, or pass x.cpu(), homfast never moves it"
-    )
+    try:
+        _backends.resolve(None, x)
+    except TypeError:
+        why = "homfast.torch has backends for the CPU and for CUDA devices"
+        if x.is_cuda and "cuda" in _backends.NAMES:  # alone takes tensors; cupy does not
+            why = f"cuda: {_backends.load('cuda').why_unavailable()}"
+        raise TypeError(
+            f"x: got a tensor on {x.device}, for which no backend is here ({why}); or pass "
+            "x.cpu(), homfast never moves it"
+        ) from None

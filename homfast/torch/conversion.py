@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from homfast import _arrays
+from homfast.torch.checks import DTYPES
 from homfast.torch.modules import FusedSequential, LinearReLU, ReLUNetwork
 from homfast.torch.plan import ACTIVATIONS, is_plain_linear, parts, slope_of
 
@@ -83,6 +84,8 @@ def replace(model: nn.Module, *, precision: str = "highest") -> Replacement:
             continue
         found = parts(module)
         runs = [part for part in found if part.slope is not None]
+        if not all(_has_products(child) for part in runs for child in part.children):
+            continue
         taken.update(child for part in runs for child in part.children)
         if not runs or isinstance(module, FusedSequential):
             continue
@@ -168,6 +171,11 @@ def _check_module(model: object) -> None:
         raise TypeError(f"model: got {type(model).__name__}, wanted a torch.nn.Module")
 
 
+def _has_products(child: nn.Module) -> bool:
+    """Whether homfast computes in the dtype of a layer."""
+    return type(child) is not nn.Linear or child.weight.dtype in DTYPES
+
+
 def _why_not(module: nn.Module) -> str:
     """Why a linear layer is in no op; nothing for one that is ours already."""
     if isinstance(module, LinearReLU):
@@ -178,6 +186,8 @@ def _why_not(module: nn.Module) -> str:
         return _BIAS
     if not is_plain_linear(module):
         return "has hooks or a weight that is made in each call, which one op would not see"
+    if not _has_products(module):
+        return f"is {module.weight.dtype}, in which homfast has no products"
     return (
         "no ReLU follows it, or precedes it in a run, in an nn.Sequential: alone it would gain "
         "nothing; in a forward of your own call homfast.torch.linear_relu or relu_network"

@@ -153,10 +153,12 @@ for _name, _fake in _FAKES.items():
 # Derivatives --------------------------------------------------------------------------------------
 
 _AFTER_AUTOGRAD = torch._C._after_autograd_keyset
-_CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+_PLACES = map(torch._C.DispatchKeySet, (torch._C.DispatchKey.CPU, torch._C.DispatchKey.CUDA))
 # No mode, transform or subclass looks at the call: then the dispatcher is left out.
 _PLAIN = frozenset(
-    keys.raw_repr() for keys in (_CPU, _CPU.add(torch._C.DispatchKey.ADInplaceOrView))
+    keys.raw_repr()
+    for place in _PLACES
+    for keys in (place, place.add(torch._C.DispatchKey.ADInplaceOrView))
 )
 
 

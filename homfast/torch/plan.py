@@ -17,6 +17,7 @@ from torch.autograd import forward_ad
 
 from homfast import _backends
 from homfast.torch import kernels, ops
+from homfast.torch.places import numpy_of
 
 Tensor: TypeAlias = torch.Tensor
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
@@ -66,7 +67,7 @@ class Part:
 
     def _short_way(self, x: Tensor, weights: list[Tensor]) -> Tensor | None:
         """As `kernels.forward`, a layer at a time; None for what has to be looked at."""
-        if not x.is_cpu or x.layout is not torch.strided or x.is_neg():
+        if x.layout is not torch.strided or x.is_neg():
             return None
         values = x.detach().numpy() if x.requires_grad else x.numpy()
         short_way, slope, views = _backends.short_way, self.slope, self.views
@@ -80,6 +81,8 @@ class Part:
                 or view[3] != weight.stride()
                 or view[4] is not weight.dtype
             ):
+                if not weight.is_cpu:
+                    return None
                 view = views[index] = _view(weight)
             relu = index < last or self.last_relu
             values = short_way(values, view[0], relu, slope if relu else 0.0, False, None)
@@ -152,7 +155,7 @@ def slope_of(child: nn.Module) -> float:
 def _view(weight: Tensor) -> tuple[Any, ...]:
     """An array on the memory of a weight, which it keeps, and what it was made from."""
     return (
-        kernels._numpy(weight), weight.data_ptr(), weight.shape, weight.stride(), weight.dtype,
+        numpy_of(weight), weight.data_ptr(), weight.shape, weight.stride(), weight.dtype,
     )  # fmt: skip
 
 
@@ -174,7 +177,7 @@ _Parameter = nn.Parameter
 
 def _is_plain(x: Any, weights: list[Tensor]) -> bool:
     """Whether a call is of few rows, without a derivative, and nobody looks at it but us."""
-    if type(x) is not Tensor or x.dtype not in kernels.PLAIN_DTYPES:
+    if type(x) is not Tensor or x.dtype not in kernels.PLAIN_DTYPES or not x.is_cpu:
         return False
     shape = x.shape
     if not shape or x.numel() > _FEW_ROWS * shape[-1]:
