@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 import pytest
 import test_torch_modules
+from operators import Generic
 from test_torch_input import *  # noqa: F403
 from test_torch_modules import *  # noqa: F403
 from test_torch_ops import *  # noqa: F403
@@ -191,6 +192,10 @@ OPERATORS = {
     "rademacher": lambda place: measure.Rademacher(4, 8, seed=1, dtype="float64"),
     "hadamard": lambda place: measure.Hadamard(4, 8, seed=1, dtype="float64"),
     "sparse": lambda place: measure.SparseSign(4, 8, seed=1, nonzeros_per_column=2, dtype=float),
+    "circulant": lambda place: measure.Circulant(4, 8, seed=1, dtype="float64"),
+    "cosine": lambda place: measure.Cosine(4, 8, seed=1, dtype="float64"),
+    "entries": lambda place: measure.Entries(np.array([1, 5, 1, 7]), (2, 4), dtype="float64"),
+    "rank one": lambda place: measure.RankOne(4, (2, 4), seed=1, dtype="float64"),
     "composed": lambda place: (
         0.5 * measure.Gaussian(4, 8, dtype=float) @ measure.Hadamard(8, 8, dtype=float)
     ),
@@ -230,8 +235,8 @@ def test_an_operator_before_a_network(place, rng):
 
 
 def test_operators_without_products_there_say_so(place):
-    module = measure.Circulant(4, 8).to_torch()
-    with pytest.raises(TypeError, match=r"on GPU 0 for a Circulant of float32, but .*move the arr"):
+    module = Generic(np.ones((4, 8), np.float32)).to_torch()
+    with pytest.raises(TypeError, match=r"^x: .*on GPU 0 for a Generic of float32.*move the arr"):
         module(torch.ones(2, 8, device=place, requires_grad=True))
     with pytest.raises(TypeError, match=r"^x: got float32, wanted float64, the dtype of the op"):
         measure.Gaussian(4, 8, dtype=float).to_torch()(torch.ones(2, 8, device=place))

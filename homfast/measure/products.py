@@ -55,7 +55,7 @@ class RowProducts(abc.ABC):
 
     def _device_rows(self, at: on_device.Device, rows: Any, adjoint: bool, out: Any) -> None:
         """`_forward_rows`, or `_adjoint_rows`, on the device of `at`."""
-        raise on_device.refused(self, "rows", rows, at.without)
+        raise on_device.refused(self, "y" if adjoint else "x", rows, at.without)
 
     # What it is -----------------------------------------------------------------------------------
 
