@@ -111,7 +111,8 @@ class Tally:
     def __init__(self) -> None:
         self.hashes: dict[str, str] = {}
         self.first = ""
-        self.compared = self.cases = self.builds = 0
+        self.compared = self.cases = 0
+        self.builds: list[str] = []
         self.wrong: list[str] = []
 
     def add(self, name: str, found: dict[str, Any]) -> None:
@@ -150,7 +151,7 @@ def check(chosen: list[str], levels: list[str], numpys: list[str], only: str = "
                     tally.wrong.append(f"{what}: does not build: {error.stderr[-1000:]}")
                     print(tally.wrong[-1], flush=True)
                     continue
-                tally.builds += 1
+                tally.builds.append(what)
                 tally.add(what, look_at(folder, only))
                 first = first or folder
         for number in numpys if first else []:
@@ -182,8 +183,9 @@ def main() -> int:
     for line in tally.wrong:
         print(line)
     words = f"{len(tally.wrong)} of {tally.compared:,} hashes and {tally.cases:,} cases"
-    words += f"; {tally.builds} builds, NumPy {' and '.join(arguments.numpys)}"
-    found = scores.Score("S30", words, not tally.wrong and tally.builds > 0, tally.builds)
+    words += f"; {', '.join(tally.builds)}; NumPy {' and '.join(arguments.numpys)}"
+    count = len(tally.builds)
+    found = scores.Score("S30", words, not tally.wrong and count > 0, count)
     return scores.conclude([found], arguments.json, tally.wrong[:50])
 
 

@@ -36,11 +36,19 @@ Cases = dict[str, tuple[Engine, Callable[[], Any]]]
 
 def poison_memory(byte: int) -> None:
     """Fill what the C library gives out from now on; RuntimeError if it does not."""
+    library = ctypes.CDLL(None)
     # The library fills with the complement, and not at all if the whole number is 0.
-    if not ctypes.CDLL(None).mallopt(M_PERTURB, (byte ^ 0xFF) | 0x100):
+    if not library.mallopt(M_PERTURB, (byte ^ 0xFF) | 0x100):
         raise RuntimeError("mallopt took no M_PERTURB")
-    if not (np.empty(50_000, np.uint8) == byte).all():
-        raise RuntimeError("new memory does not hold the poison")
+    library.aligned_alloc.restype = ctypes.c_void_p
+    library.aligned_alloc.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+    library.free.argtypes = [ctypes.c_void_p]
+    for size in (1 << 12, 1 << 16, 1 << 20):
+        place = library.aligned_alloc(64, size)  # as workspaces do
+        found = set(ctypes.string_at(place, size)) | set(np.empty(size, np.uint8).tobytes())
+        library.free(place)
+        if found != {byte}:
+            raise RuntimeError(f"new memory of {size} bytes does not hold the poison")
 
 
 def leave_noise(noise: bytes) -> None:
