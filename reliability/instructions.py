@@ -189,7 +189,9 @@ def main() -> int:
         count = 0
     if arguments.amx:
         missed = check_amx()
-        words.append("AMX refused in emulation: " + ("not right" if missed else "computes on another target"))
+        words.append(
+            "AMX refused in emulation: " + ("not right" if missed else "computes on another target")
+        )
         wrong += missed
     for line in wrong:
         print(line)

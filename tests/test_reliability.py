@@ -10,6 +10,7 @@ import mxcsr
 import pytest
 from engines import NATIVE_ENGINES
 from processes import output
+from test_process import looks
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "reliability"
@@ -121,8 +122,9 @@ def test_new_memory_holds_the_poison(poison, wanted):
 
 @needs_linux
 def test_the_import_is_looked_at_under_another_state_of_floating_point():
-    compared, changed = load("import_effects").look(mxcsr.FLUSH)
-    assert compared > 20 and not changed
+    assert load("import_effects").import_time(1) < 10
+    for when, compared, changed in looks(mxcsr.FLUSH):
+        assert compared > 15 and not changed, (when, changed)
 
 
 @needs_linux
