@@ -122,6 +122,7 @@ class Tally:
         hashes = found["hashes"]
         if not self.first:
             self.first, self.hashes = name, hashes
+            self.compared -= len(hashes)  # with themselves, below
         if hashes.keys() != self.hashes.keys():
             self.wrong.append(f"{name}: {len(hashes)} hashes, {len(self.hashes)} of {self.first}")
         both = hashes.keys() & self.hashes.keys()
