@@ -34,13 +34,14 @@ FLAGS = [
     "-Wno-psabi",
     "-MMD",
 ]
-# The macro that guards this machine's rows of targets.def, and the flags that every file gets.
-ARCHITECTURE, BASELINE = {
-    "x86_64": ("__x86_64__", ["-march=x86-64-v2"]),
-    "AMD64": ("__x86_64__", ["-march=x86-64-v2"]),
-    "aarch64": ("__aarch64__", ["-march=armv8-a"]),
-    "arm64": ("__aarch64__", ["-march=armv8-a"]),
-}.get(platform.machine(), ("", []))
+# The macro that guards this machine's rows of targets.def, the flags that every file gets, and more
+# of what runs before the extension has looked whether the processor has the baseline.
+ARCHITECTURE, BASELINE, BEFORE = {
+    "x86_64": ("__x86_64__", ["-march=x86-64-v2"], ["-march=x86-64"]),
+    "AMD64": ("__x86_64__", ["-march=x86-64-v2"], ["-march=x86-64"]),
+    "aarch64": ("__aarch64__", ["-march=armv8-a"], []),
+    "arm64": ("__aarch64__", ["-march=armv8-a"], []),
+}.get(platform.machine(), ("", [], []))
 # gcc 12 warns about uninitialised values within its own AVX-512 header.
 TARGET_FLAGS = ["-Wno-ignored-attributes", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
 
@@ -77,6 +78,11 @@ def list_targets():
     if others:
         print(f"homfast: not for {platform.machine()}, left out: targets {', '.join(others)}")
     return rows
+
+
+def runs_before_the_look(source):
+    """Whether a source is the module itself, or what looks at the processor for it."""
+    return source.parent.name == "bindings" or source.name == "cpu_features.cpp"
 
 
 def compiler_takes(flags):
@@ -192,15 +198,15 @@ def native_extension(targets):
         if flags and not compiler_takes(flags):
             print(f"homfast: the compiler lacks {' '.join(flags)}: target {name} is left out")
             del targets[name]
-    sources = sorted(
-        str(p) for folder in ("core", "bindings") for p in (CSRC / folder).glob("*.cpp")
-    )
-    # The slowest first, so that the others compile beside it.
-    sources = [str(CSRC / "targets" / f"{name}.cpp") for name in targets] + sources
+    sources = sorted(p for folder in ("core", "bindings") for p in (CSRC / folder).glob("*.cpp"))
+    # Of an inline function in several objects the linker keeps the first copy.
+    sources.sort(key=runs_before_the_look, reverse=True)
+    # The slowest first, so that the others compile beside it. They have no such copies.
+    sources = [CSRC / "targets" / f"{name}.cpp" for name in targets] + sources
 
     return Pybind11Extension(
         "homfast._native",
-        sources,
+        [str(path) for path in sources],
         include_dirs=[str(CSRC), *xla_headers()],
         depends=headers(),
         cxx_std=17,
@@ -253,6 +259,8 @@ def extensions(nvcc, native):
                     return compile_cuda(nvcc, obj, src)
                 if path.parent.name == "targets":
                     extra = [*extra, *TARGET_FLAGS, *targets[path.stem]]
+                elif runs_before_the_look(path):
+                    extra = [*extra, *BEFORE]
                 compile_one(obj, src, ext, cc_args, extra, pp_opts)
 
             self.compiler._compile = compile_with_target_flags

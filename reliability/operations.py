@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 import homfast
 from homfast import measure
+from homfast.selftesting.engines import Engine, computing_on
 
 Call = Callable[[], Any]
+DTYPES = ("float32", "float64")
 
 
 def digest(result: Any) -> str:
@@ -78,3 +80,16 @@ def operations(rows: int, width: int, dtype: Any = np.float32) -> dict[str, Call
         calls[f"{name} forward"] = lambda operator=operator: operator.forward(x)
         calls[f"{name} gram"] = lambda operator=operator: operator.gram(x)
     return calls
+
+
+def corpus(
+    engines: Iterable[Engine], shapes: Iterable[tuple[int, int]], dtypes: tuple[str, ...] = DTYPES
+) -> Iterator[tuple[str, Engine, Call]]:
+    """Each call on each engine, with a name that is the same in every process."""
+    for engine in engines:
+        for rows, width in shapes:
+            for dtype in dtypes:
+                with computing_on(engine):
+                    calls = operations(rows, width, dtype)
+                for name, call in calls.items():
+                    yield f"{name} of {rows} x {width} {dtype} on {engine}", engine, call

@@ -21,8 +21,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import setuptools
+from unittest import mock
 
 import scores
 from checkout import copy_checkout, keep_targets
@@ -58,13 +57,9 @@ class Run(NamedTuple):
 
 def build_settings() -> dict[str, Any]:
     """The flags of setup.py, which is the one place that knows them."""
-    real = setuptools.setup
-    setuptools.setup = lambda **options: None
-    os.environ.update(HOMFAST_CUDA="0", HOMFAST_NATIVE="0")
-    try:
+    nothing = {"HOMFAST_CUDA": "0", "HOMFAST_NATIVE": "0"}
+    with mock.patch.dict(os.environ, nothing), mock.patch("setuptools.setup"):
         return runpy.run_path(str(ROOT / "setup.py"), run_name="__main__")
-    finally:
-        setuptools.setup = real
 
 
 def build_harness(flags: list[str], folder: Path) -> Path:

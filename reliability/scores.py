@@ -62,16 +62,22 @@ LEAST = {
     "S1": 200_000,
     "S2": 50_000,
     "S3": 20_000,
+    "S10": 4_000,  # 500 cases twice under each of four contents of memory
+    "S11": 275_684,  # rows, features and columns of 0 to 40, two types, both edges
     "S12": 9_000,  # tests
     "S13": 4_000,
     "S15": 100_000,
     "S16": 300,
+    "S17": 250,  # ten looks or more at each of 20 things
     "S20": 500,
+    "S21": 20,  # tests
     "S22": 50,
     "S23": 10_000,
+    "S24": 200_000,  # instructions
     "S26": 1_000_000,
     "S27": 40,
     "S28": 20,
+    "S30": 8,  # builds: two compilers at four levels
 }
 
 

@@ -9,6 +9,7 @@ collection, so that what is missing is one skip each, in test_backends.py, and n
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sys
@@ -32,6 +33,7 @@ settings.register_profile(
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+settings.register_profile("seeded", settings.get_profile("homfast"), derandomize=False)
 settings.load_profile("homfast")
 
 
@@ -43,8 +45,17 @@ PARAMETERS = {
 }
 
 
+def pytest_addoption(parser):
+    text = "shuffle the files, and the tests within each, and draw other data"
+    parser.addoption("--seed", type=int, help=text)
+
+
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis looks at its seed
 def pytest_configure(config):
     """Hear Ctrl-C, and let children hear it, in a run that a shell started in the background."""
+    if config.getoption("--seed") is not None:
+        settings.load_profile("seeded")
+        config.option.hypothesis_seed = config.getoption("--seed")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Numba's kernels are compiled once a run, for all processes of it.
@@ -73,6 +84,20 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    if config.getoption("--seed") is not None:
+        items[:] = shuffled(items, config.getoption("--seed"))
+
+
+def shuffled(items, seed):
+    """The same in every process; a file's tests stay together, as do what its fixtures made."""
+    files = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    order = random.Random(seed)
+    groups = list(files.values())
+    for group in (groups, *groups):
+        order.shuffle(group)
+    return [item for group in groups for item in group]
 
 
 LEFT_OUT = pytest.StashKey[int]()
@@ -139,9 +164,10 @@ def dtype(request):
 
 
 @pytest.fixture
-def rng():
-    """A generator seeded alike in every test."""
-    return np.random.default_rng(20240823)
+def rng(pytestconfig):
+    """A generator seeded alike in every test, by --seed another one."""
+    seed = pytestconfig.getoption("--seed")
+    return np.random.default_rng(20240823 if seed is None else (20240823, seed))
 
 
 @pytest.fixture

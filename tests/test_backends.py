@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from engines import targets
+from processes import output
 
 import homfast
 from homfast import _backends
@@ -124,6 +125,22 @@ def test_without_native_every_setting_names_the_reason(monkeypatch):
         homfast.set_num_threads(1)
     assert homfast.backends()["native"] == "the extension is not here"
     assert "native" not in homfast.show_config("dicts")
+
+
+def test_an_extension_that_cannot_be_loaded_says_why():
+    """As on a processor that is too old: nothing is said of how homfast was installed."""
+    code = """
+import sys
+class Refuses:
+    def find_spec(self, name, path=None, target=None):
+        if name == "homfast._native":
+            raise ImportError("this processor lacks sse4.1")
+sys.meta_path.insert(0, Refuses())
+import homfast
+print(homfast.backends()["native"])
+"""
+    wanted = "the extension homfast._native cannot be loaded: this processor lacks sse4.1"
+    assert output(code) == wanted
 
 
 @pytest.mark.parametrize(

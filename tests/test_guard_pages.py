@@ -27,7 +27,7 @@ def test_nothing_outside_is_touched(engine, edge):
     assert last == "done"
 
 
-def run(engine, edge):
+def run(engine, edge, shapes=SHAPES):
     import numpy as np
     from guarded import Guarded
     from oracles import integers, pack
@@ -36,7 +36,7 @@ def run(engine, edge):
 
     engine.use()
     rng = np.random.default_rng(3)
-    largest = max(max(m * k, n * k, m * n) for m, k, n in SHAPES) * 8
+    largest = max(max(m * k, n * k, m * n) for m, k, n in shapes) * 8
     spaces = {name: Guarded(largest) for name in ("x", "weight", "grad", "mask", "out", "bits")}
 
     def place(name, array):
@@ -47,7 +47,7 @@ def run(engine, edge):
         assert not spaces[name].written_outside(actual), f"{name}: written outside"
 
     for dtype in (np.float32, np.float64):
-        for rows, features, columns in SHAPES:
+        for rows, features, columns in shapes:
             print(f"{engine} {edge} {dtype.__name__} {rows, features, columns}", flush=True)
             x = place("x", integers(rng, (rows, features), dtype))
             weight = place("weight", integers(rng, (columns, features), dtype))

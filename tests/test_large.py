@@ -17,6 +17,7 @@ import homfast
 COLUMNS = 1 << 15
 ROWS = (1 << 16) + 5
 EDGES = [0, 1, (1 << 15) - 1, 1 << 15, (1 << 16) - 1, 1 << 16, ROWS - 1]  # 2^30, 2^31 elements
+EDGES += [(1 << 9) - 1, 1 << 9]  # 2^24
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or sys.maxsize < 2**32, reason="maps 8 GiB without reserving them"
@@ -95,6 +96,48 @@ def test_rows_far_apart(native_engine, large, invariant):
         homfast.linear(rows, ones, out=out, backend="native")
         assert np.array_equal(out, values), f"out {case}"
         out[...] = 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exponent", [24, 30, 31])
+def test_numbers_of_features_near(native_engine, large, exponent):
+    """The sum of the squares that come before an end, one before, at and one after a power."""
+    row = large.reshape(-1)
+    places = [(e * COLUMNS + c, v) for n, e in enumerate(EDGES)
+              for c, v in ((0, n + 1), (7, 2), (COLUMNS - 1, 3))]  # fmt: skip
+    found = []
+    for features in (2**exponent - 1, 2**exponent, 2**exponent + 1):
+        part = row[None, :features]
+        found.append(float(homfast.linear(part, part, backend="native")[0, 0]))
+        wanted = sum(value**2 for place, value in places if place < features)
+        assert found[-1] == wanted, f"{native_engine} {features} features"
+    assert len(set(found)) == 3
+
+
+def test_network(native_engine, large):
+    """A tile of rows at a time goes through all layers."""
+    net = homfast.ReLUNetwork([np.ones((1, COLUMNS), np.float32), np.float32([[2]])])
+    assert np.array_equal(net(large)[:, 0], 2 * expected()), f"{native_engine}"
+
+
+OPERATORS = {
+    "Gaussian": {"store": False},
+    "Rademacher": {"store": False},
+    "SparseSign": {"nonzeros_per_column": 1},
+    "Hadamard": {},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", OPERATORS)
+def test_rows_of_operators(native_engine, large, family):
+    """The rows that hold something have the bits that they have alone, the others are zero."""
+    operator = getattr(homfast.measure, family)(3, COLUMNS, seed=5, **OPERATORS[family])
+    y = operator.forward(large)
+    held = operator.forward(large[EDGES])
+    assert held.any(axis=-1).all() and np.array_equal(y[EDGES], held), f"{native_engine} {family}"
+    y[EDGES] = 0
+    assert not y.any(), f"{native_engine} {family}: rows {np.flatnonzero(y.any(axis=-1))}"
 
 
 def test_more_features_than_2_31(native_engine, large):

@@ -1,5 +1,7 @@
 """On x86-64-v2 without AVX, a Nehalem, everything runs on the scalar target (README, "Install").
 
+On older ones the extension is not loaded, and says what the processor lacks.
+
 The processor is emulated by qemu's user mode (Debian: qemu-user), which traps what it lacks.
 """
 
@@ -12,6 +14,8 @@ import sys
 import pytest
 from engines import targets
 from processes import environment_of_tests
+
+from homfast._backends import native
 
 QEMU = shutil.which("qemu-x86_64")
 pytestmark = [
@@ -38,6 +42,25 @@ for dtype in (np.float32, np.float64):
     assert gaussian(x).shape == (40, 8)
 print("done")
 """
+# Without NumPy, whose newer versions refuse these processors themselves.
+LOAD = f"""
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+path = {getattr(native._native, "__file__", "")!r}
+spec = spec_from_file_location("_native", path, loader=ExtensionFileLoader("_native", path))
+try:
+    spec.loader.exec_module(module_from_spec(spec))
+    print("loaded")
+except ImportError as error:
+    print(error)
+"""
+TOO_OLD = {
+    "qemu64": "ssse3",
+    "Conroe": "sse4.1",
+    "Penryn": "sse4.2",
+    "Nehalem,-sse3": "sse3",
+    "Nehalem,-popcnt": "popcnt",
+}
 ADD_YMM = """
 import ctypes, mmap
 code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -65,6 +88,18 @@ def test_the_instrument_traps_what_the_processor_lacks():
 def test_nehalem_computes_on_scalar():
     done = run_on("Nehalem", WORK)
     assert done.stdout == "done\n", f"exit {done.returncode}: {done.stderr[-2000:]}"
+
+
+def test_nehalem_loads_the_extension():
+    assert run_on("Nehalem", LOAD).stdout == "loaded\n"
+
+
+@pytest.mark.parametrize("cpu", TOO_OLD)
+def test_an_older_one_is_told_what_it_lacks(cpu):
+    """A Conroe ended with SIGILL."""
+    done = run_on(cpu, LOAD)
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-2000:]}"
+    assert done.stdout.endswith(f"this processor lacks {TOO_OLD[cpu]}\n"), done.stdout
 
 
 def test_nehalem_refuses_a_better_target():

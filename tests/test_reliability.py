@@ -1,11 +1,16 @@
 """What the scripts of reliability/ rely on is still there."""
 
 import importlib.util
+import platform
 import shutil
 import sys
 from pathlib import Path
 
+import mxcsr
 import pytest
+from engines import NATIVE_ENGINES
+from processes import output
+from test_process import looks
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "reliability"
@@ -59,3 +64,146 @@ def test_a_run_of_few_cases_does_not_hold():
     assert not scores.Score("S15", "0 of 10", True, 10).holds
     assert not scores.Score("S15", "1 of 100,000", False, 100_000).holds
     assert not scores.Score("S29", "0", True, 0).holds
+
+
+needs_native = pytest.mark.skipif(not NATIVE_ENGINES, reason="homfast._native is not built")
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+needs_assembler = pytest.mark.skipif(
+    platform.machine() != "x86_64" or not (shutil.which("as") and shutil.which("objdump")),
+    reason="GNU's assembler for x86-64 is not here",
+)
+
+
+@needs_assembler
+def test_the_assembler_refuses_what_a_processor_lacks():
+    instructions = load("instructions")
+    lines = ["addps %xmm1,%xmm0", "vaddps %ymm1,%ymm0,%ymm0", "vaddps %zmm1,%zmm0,%zmm0", "ret"]
+    assert set(instructions.refused(lines, instructions.BASELINE)) == set(lines[1:3])
+    assert set(instructions.refused(lines, instructions.BASELINE + "+avx2")) == {lines[2]}
+
+
+@needs_assembler
+@needs_native
+def test_no_object_has_an_instruction_that_its_processors_lack():
+    instructions = load("instructions")
+    if not list(ROOT.glob("build/temp*/csrc")):
+        pytest.skip("no objects in build/temp*: not built in this checkout")
+    found = instructions.objects()
+    assert {"scalar.o", "dispatch.o", "module.o"} <= {path.name for path in found}
+    for path, processor in found.items():
+        if path.stem in ("amx", "avx512"):  # a dozen seconds: the script has them
+            continue
+        count, wrong = instructions.judge(path, processor)
+        assert count and not wrong, (path.name, wrong[:5])
+        if path.stem == "avx2":
+            assert instructions.judge(path, instructions.BASELINE)[1], "the instrument sees nothing"
+
+
+@needs_native
+@needs_linux
+def test_results_repeat_on_poisoned_memory():
+    """Two kinds of memory; `main` takes five."""
+    repeats = load("repeats")
+    only = f"on {NATIVE_ENGINES[0]}"
+    found = [dict(repeats.run_process(poison, 1, 3, only)) for poison in ("NaN", "noise")]
+    assert found[0] == found[1]
+    assert len(found[0]) >= 40
+
+
+@needs_linux
+@pytest.mark.parametrize(("poison", "wanted"), [("NaN", "nan"), ("zeros", "0.0")])
+def test_new_memory_holds_the_poison(poison, wanted):
+    """The instrument: an op that reads what it has not written would give these numbers."""
+    code = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import numpy, repeats\n"
+    code += f"repeats.poison_memory(repeats.POISONS[{poison!r}])\n"
+    code += "print(*set(numpy.empty(5000).astype(str).tolist()))"
+    assert output(code) == wanted
+
+
+@needs_linux
+def test_the_import_is_looked_at_under_another_state_of_floating_point():
+    assert load("import_effects").import_time(1) < 10
+    for when, compared, changed in looks(mxcsr.FLUSH):
+        assert compared > 15 and not changed, (when, changed)
+
+
+@needs_linux
+def test_what_an_import_changes_is_seen():
+    code = """
+import os, signal, threading, mxcsr, numpy
+from process_state import changes, state
+before = state()
+os.environ["HOMFAST_NEW"] = "1"
+signal.signal(signal.SIGUSR1, lambda *_: None)
+numpy.seterr(over="raise"), numpy.random.seed(3)
+mxcsr.write(mxcsr.read() | mxcsr.FLUSH)
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+kept = open("/dev/null")
+print(sorted(line.partition(":")[0] for line in changes(before, state())), flush=True)
+os._exit(0)
+"""
+    wanted = ["denormals", "environment", "errors of numpy", "mxcsr", "open files"]
+    wanted += ["random numbers", "signal handlers", "signal masks", "threads"]
+    assert output(code) == str(wanted)
+
+
+@needs_native
+@needs_linux
+def test_small_sizes_lie_against_pages_that_trap():
+    guard_pages = load("guard_pages")
+    tasks = guard_pages.tasks(3)
+    layers, operators = tasks[0], tasks[4]
+    assert (layers.module, operators.module) == ("test_guard_pages", "test_guard_pages_operators")
+    assert guard_pages.do(layers) == guard_pages.Found(2 * 16, "")
+    found = guard_pages.do(operators._replace(grid="[3]"))
+    assert found.count > 100 and not found.wrong
+    found = guard_pages.do(layers._replace(grid="[(2, 3, 4), (2, 3)]"))
+    assert "ValueError" in found.wrong and layers._replace(grid="[(2, 3, 4), (2, 3)]").line()
+
+
+def test_failures_of_a_run_are_named(tmp_path):
+    path = tmp_path / "test_one.py"
+    path.write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('x', [1, 2])\ndef test_x(x):\n    assert x == 1\n"
+        "def test_y():\n    pytest.skip('not here')\n"
+    )
+    run = load("suite").run_tests([str(path)])
+    assert run.count == 2 and run.passed == 1 and run.skipped == {"not here": 1}
+    assert [name.rpartition("::")[2] for name in run.failures] == ["test_x[2]"]
+
+
+def test_the_order_of_tests_is_that_of_the_seed():
+    from conftest import shuffled
+
+    class Item:
+        def __init__(self, number):
+            self.path, self.number = number // 10, number
+
+    items = [Item(number) for number in range(50)]
+    orders = [[item.number for item in shuffled(items, seed)] for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+    for order in orders:
+        assert sorted(order) == list(range(50))
+        assert all(len({n // 10 for n in order[i : i + 10]}) == 1 for i in range(0, 50, 10))
+
+
+def test_builds_that_differ_are_told_apart():
+    tally = load("compilers").Tally()
+    tally.add("one", {"hashes": {"a": "0", "b": "1"}, "cases": 3, "failed": []})
+    tally.add("two", {"hashes": {"a": "0", "b": "1"}, "cases": 3, "failed": []})
+    assert (tally.wrong, tally.compared, tally.cases) == ([], 2, 6)
+    tally.add("three", {"hashes": {"a": "0", "b": "2"}, "cases": 3, "failed": ["x"]})
+    assert tally.wrong == ["three: other bits than one: b", "three: x"]
+    tally.add("four", {"hashes": {"a": "0"}, "cases": 0, "failed": []})
+    assert tally.wrong[2:] == ["four: 1 hashes, 2 of one"]
+
+
+@needs_native
+def test_every_case_of_the_corpus_has_a_hash():
+    compilers = load("compilers")
+    found = compilers.look("linear of 3 x 17 float32 on native-scalar")
+    assert len(found["hashes"]) == 1 and not found["failed"]
+    if shutil.which("g++"):
+        assert compilers.version("g++").startswith("g++ ")
+        assert any("g++" in path for path in compilers.compilers())

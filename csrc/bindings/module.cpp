@@ -6,6 +6,7 @@
 #include "bindings/training_handle.h"
 #include "bindings/xla_handlers.h"
 #include "core/bfloat16.h"
+#include "core/cpu_features.h"
 #include "core/dispatch.h"
 #include "core/parallel.h"
 
@@ -229,12 +230,21 @@ void bind_settings(py::module_& m) {
       py::arg("dtype"), py::arg("seconds"));
 }
 
+// Before anything else runs: an instruction that the processor lacks would end the process.
+void require_baseline() {
+  const std::string missing = missing_cpu_feature(kBaseline);
+  if (missing.empty()) return;
+  throw py::import_error("the kernels of homfast need x86-64-v2 (" + std::string(kBaseline) +
+                         "), and this processor lacks " + missing);
+}
+
 bool interpreter_has_signal() {
   const py::gil_scoped_acquire acquire;
   return PyErr_CheckSignals() != 0;
 }
 
 PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
+  require_baseline();
   m.doc() = "The C++ kernels of homfast; use them through homfast.";
   set_interrupt_check(&interpreter_has_signal);
   py::register_exception_translator([](std::exception_ptr error) {

@@ -72,12 +72,11 @@ class TraceHandle {
   py::object pull_back(const py::object& grad_output, bool input_needed) const {
     const PlainArray grad(grad_output);
     if (!grad.proxy) return py::none();
-    return std::visit(
-        [&](const auto& kept) -> py::object {
-          using T = std::remove_const_t<std::remove_pointer_t<decltype(kept.trace.x.data)>>;
-          return pull_back_as<T>(grad, kept.trace, input_needed);
-        },
-        kept_);
+    // Not std::visit: Clang 14 makes no function that only a generic lambda calls.
+    if (const auto* kept = std::get_if<Kept<float>>(&kept_)) {
+      return pull_back_as<float>(grad, kept->trace, input_needed);
+    }
+    return pull_back_as<double>(grad, std::get_if<Kept<double>>(&kept_)->trace, input_needed);
   }
 
  private:

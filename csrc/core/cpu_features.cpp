@@ -29,13 +29,19 @@ bool bit(unsigned word, int position) { return (word >> position) & 1u; }
 
 Features detect() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27)) return {};  // no OSXSAVE: no xgetbv
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return {};
+  Features found{{"sse3", bit(c, 0)},
+                 {"ssse3", bit(c, 9)},
+                 {"sse4.1", bit(c, 19)},
+                 {"sse4.2", bit(c, 20)},
+                 {"popcnt", bit(c, 23)}};
+  if (!bit(c, 27)) return found;  // no OSXSAVE: no xgetbv
   // Registers count only if the operating system saves them: bits 1 and 2 are XMM and YMM, 5 to 7
   // the masks and registers of AVX-512.
   const unsigned long long state = enabled_state();
   const bool ymm = (state & 0x6) == 0x6 && bit(c, 28);
   const bool zmm = ymm && (state & 0xe0) == 0xe0;
-  Features found{{"fma", ymm && bit(c, 12)}};
+  found["fma"] = ymm && bit(c, 12);
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
   found["avx2"] = ymm && bit(b, 5);
   found["avx512f"] = zmm && bit(b, 16);

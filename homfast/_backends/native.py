@@ -20,12 +20,15 @@ fast_signs = True
 
 try:
     import homfast._native as _native
-except ImportError as error:  # built with HOMFAST_NATIVE=0, or not built
+except ModuleNotFoundError as error:  # built with HOMFAST_NATIVE=0, or not built
     _native = None  # type: ignore[assignment]
     _reason = (
         f"the extension homfast._native is not installed ({error}): homfast was installed with "
         "HOMFAST_NATIVE=0; install it again without"
     )
+except ImportError as error:  # as of a processor that is too old
+    _native = None  # type: ignore[assignment]
+    _reason = f"the extension homfast._native cannot be loaded: {error}"
 else:
     _reason = ""
     from homfast.interop import threads
