@@ -4,6 +4,8 @@
 namespace homfast::cuda {
 namespace {
 
+bool is_power_of_two(index_t n) { return n > 0 && (n & (n - 1)) == 0; }
+
 template <class T>
 void walsh_hadamard_call(const Object& x, const Object& out, Handle stream) {
   Call call(stream);

@@ -86,10 +86,4 @@ void bind_seeded(py::module_& m) {
       py::arg("out"), py::arg("stream"));
 }
 
-namespace {
-
-bool is_power_of_two(index_t n) { return n > 0 && (n & (n - 1)) == 0; }
-
-}  // namespace
-
 }  // namespace homfast::cuda
