@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,26 @@ def test_fast_math_is_a_compile_error():
     """Whoever adds the flag from outside is told (reliability table, 7)."""
     text = "".join(path.read_text() for path in sources("core", "kernels", "simd"))
     assert re.search(r"__FAST_MATH__|__FINITE_MATH_ONLY__", text), "no #error on fast math"
+
+
+def test_every_header_of_simd_has_every_verb():
+    """A target that lacks one does not compile, on a machine that others may not have."""
+    table = (CSRC / "simd" / "README.md").read_text().partition("A new verb")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    verbs = {name for cell in cells for name in re.findall(r"`(\w+)(?:<T>)?\(", cell)}
+    assert {"fma", "load_bfloat16", "sign_lanes", "store_halves"} <= verbs
+    for name in ("avx2", "avx512", "neon", "scalar"):
+        text = (CSRC / "simd" / f"{name}.h").read_text()
+        missing = [verb for verb in sorted(verbs) if not re.search(rf"\b{verb}(<\w+>)?\(", text)]
+        assert not missing, f"{name}.h lacks {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("target", ["neon", "scalar"])
+def test_aarch64_compiles(target):
+    compiler = shutil.which("aarch64-linux-gnu-g++")
+    if compiler is None:
+        pytest.skip("no aarch64-linux-gnu-g++ here")
+    command = [compiler, "-std=c++17", "-march=armv8-a", "-fsyntax-only", f"-I{CSRC}"]
+    source = str(CSRC / "targets" / f"{target}.cpp")
+    done = subprocess.run([*command, source], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:2000]

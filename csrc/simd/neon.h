@@ -160,6 +160,47 @@ HF_INLINE uint64x2_t mul_low_halves(uint64x2_t a, uint64x2_t b) {
   return vmull_u32(vmovn_u64(a), vmovn_u64(b));
 }
 HF_INLINE uint64x2_t high_half(uint64x2_t a) { return vshrq_n_u64(a, 32); }
+HF_INLINE void store_halves(std::uint32_t* p, uint64x2_t even, uint64x2_t odd) {
+  vst1q_u32(p, vtrn1q_u32(vreinterpretq_u32_u64(even), vreinterpretq_u32_u64(odd)));
+}
+
+// The highest bit of each lane as the sign of 1.
+HF_INLINE float32x4_t signed_ones(uint32x4_t a) {
+  return vbslq_f32(vdupq_n_u32(1u << 31), vreinterpretq_f32_u32(a), vdupq_n_f32(1));
+}
+HF_INLINE float64x2_t signed_ones(uint64x2_t a) {
+  return vbslq_f64(vdupq_n_u64(1ull << 63), vreinterpretq_f64_u64(a), vdupq_n_f64(1));
+}
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_bits(std::uint32_t word, int first);
+template <>
+HF_INLINE float32x4_t sign_bits<float>(std::uint32_t word, int first) {
+  const int32x4_t counts = vsubq_s32(int32x4_t{31, 30, 29, 28}, vdupq_n_s32(first));
+  return signed_ones(vshlq_u32(vdupq_n_u32(word), counts));
+}
+template <>
+HF_INLINE float64x2_t sign_bits<double>(std::uint32_t word, int first) {
+  const int64x2_t counts = vsubq_s64(int64x2_t{63, 62}, vdupq_n_s64(first));
+  return signed_ones(vshlq_u64(vdupq_n_u64(word), counts));
+}
+template <class T>
+HF_INLINE typename Simd<T>::vector sign_lanes(const std::uint32_t* words, int bit);
+template <>
+HF_INLINE float32x4_t sign_lanes<float>(const std::uint32_t* words, int bit) {
+  return signed_ones(vshlq_u32(vld1q_u32(words), vdupq_n_s32(31 - bit)));
+}
+template <>
+HF_INLINE float64x2_t sign_lanes<double>(const std::uint32_t* words, int bit) {
+  return signed_ones(vshlq_u64(vmovl_u32(vld1_u32(words)), vdupq_n_s64(63 - bit)));
+}
+
+HF_INLINE float32x4_t lane_butterflies(float32x4_t v) {
+  v = vfmaq_f32(vrev64q_f32(v), v, float32x4_t{1, -1, 1, -1});
+  return vfmaq_f32(vextq_f32(v, v, 2), v, float32x4_t{1, 1, -1, -1});
+}
+HF_INLINE float64x2_t lane_butterflies(float64x2_t v) {
+  return vfmaq_f64(vextq_f64(v, v, 1), v, float64x2_t{1, -1});
+}
 
 HF_INLINE void prefetch_write(const void* p) { __builtin_prefetch(p, 1); }
 
