@@ -70,11 +70,13 @@ inline __m512d permute_pairs(__m512d v) {
   return v;
 }
 
+template <class Narrow, class Wide>
 inline __m512i widen(__m256i v) {
-  unsigned from[8];
-  unsigned long long to[8];
+  constexpr int lanes = 64 / sizeof(Wide);
+  Narrow from[lanes];
+  Wide to[lanes];
   __builtin_memcpy(from, &v, 32);
-  for (int i = 0; i < 8; ++i) to[i] = from[i];
+  for (int i = 0; i < lanes; ++i) to[i] = from[i];
   __m512i wide;
   __builtin_memcpy(&wide, to, 64);
   return wide;
@@ -101,6 +103,8 @@ inline __m512i widen(__m256i v) {
 #undef _mm512_permute_ps
 #undef _mm512_permute_pd
 #undef _mm512_cvtepu32_epi64
+#undef _mm512_cvtepu16_epi32
 #define _mm512_permute_ps(v, choice) _mm512_shuffle_ps(v, v, choice)
 #define _mm512_permute_pd(v, choice) emulated::permute_pairs<choice>(v)
-#define _mm512_cvtepu32_epi64(v) emulated::widen(v)
+#define _mm512_cvtepu32_epi64(v) emulated::widen<unsigned, unsigned long long>(v)
+#define _mm512_cvtepu16_epi32(v) emulated::widen<unsigned short, unsigned>(v)
