@@ -9,7 +9,7 @@ import numpy as np
 
 from homfast import _arrays
 from homfast.construct.arguments import finite, point_rows, real, whole
-from homfast.construct.certified import CertifiedNetwork, pairs
+from homfast.construct.certified import CertifiedNetwork, pairs, rounded
 from homfast.construct.homogenization import homogenize
 from homfast.network import ReLUNetwork
 
@@ -60,7 +60,7 @@ def two_layer_interpolant(
     hats = np.hstack([np.eye(count), -np.eye(count), -np.eye(count)])
     weights = [np.vstack([rising, -rising, rising - falling]), hats, values.T]
     certificate = InterpolantCertificate(spacing, float(spacing / np.cos(spacing / 2)))
-    return CertifiedNetwork.build(weights, dtype, certificate)
+    return CertifiedNetwork.build(weights, dtype, certificate, "function")
 
 
 def spike_approximator(points: Any, values: Any, radius: float) -> ReLUNetwork:
@@ -111,8 +111,7 @@ def spike_approximator(points: Any, values: Any, radius: float) -> ReLUNetwork:
             "a smaller one, or points farther apart"
         )
     coefficients = np.linalg.solve(spikes, targets / size)
-    weights = [pairs(first), second, coefficients.T]
-    return ReLUNetwork([w.astype(dtype) for w in weights])
+    return ReLUNetwork(rounded([pairs(first), second, coefficients.T], dtype, "points, values"))
 
 
 def random_feature_approximator(
@@ -162,8 +161,8 @@ def random_feature_approximator(
         solution = np.linalg.solve(factor, orthogonal.T @ wanted)
     else:
         solution = np.linalg.lstsq(stacked, wanted, rcond=None)[0]
-    last = [inner.astype(dtype), solution.T.astype(dtype)]
-    return homogenize(last, [biases.astype(dtype), None])
+    *last, biases = rounded([inner, solution.T, biases], dtype, "points, values")
+    return homogenize(last, [biases, None])
 
 
 def _values(values: Any, count: int) -> np.ndarray:
@@ -186,4 +185,14 @@ def _samples(points: Any, values: Any) -> tuple[np.ndarray, np.ndarray, np.dtype
     zero = np.flatnonzero(~rows.any(axis=1))
     if len(zero):
         raise ValueError(f"points: row {zero[0]} is zero, which has no direction; drop it")
-    return rows, finite(wanted, "values"), array.dtype
+    targets = finite(wanted, "values")
+    sizes, heights = np.abs(rows).max(axis=1), np.abs(targets).max(axis=1, initial=0.0)
+    with np.errstate(over="ignore"):
+        steep = np.flatnonzero(~np.isfinite(heights / sizes))
+    if len(steep):
+        raise ValueError(
+            f"values: row {steep[0]} reaches {heights[steep[0]]:.3g} at a point of size "
+            f"{sizes[steep[0]]:.3g}, and their ratio leaves the range of float64; wanted other "
+            "scales"
+        )
+    return rows, targets, array.dtype

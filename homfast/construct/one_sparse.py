@@ -97,7 +97,8 @@ def one_sparse_decoder(A: Any) -> CertifiedNetwork:
 
     images = probes @ matrix
     sizes = np.abs(images).sum(axis=0)
-    gain = 1.0 / ((1.0 - tau) * sizes)
+    with np.errstate(over="ignore", divide="ignore"):  # `build` says what is not finite
+        gain = 1.0 / ((1.0 - tau) * sizes)
     ones = np.ones((1, 2 * len(probes)))
     inner = differences(signs.T)
     hidden = np.vstack([inner - tau[:, None] * ones, -inner - tau[:, None] * ones])

@@ -109,7 +109,7 @@ def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedN
     certificate = TwoSparseCertificate(
         min(g.kappa for g in gauges), needed, bound, sum(g.rays for g in gauges)
     )
-    return CertifiedNetwork.build(weights, dtype, certificate)
+    return CertifiedNetwork.build(weights, dtype, certificate, "A, sharpness")
 
 
 def _linear(matrix: np.ndarray, dtype: np.dtype) -> CertifiedNetwork:
@@ -156,7 +156,8 @@ def _assemble(
         block = slice(column, column + len(gauge.coefficients))
         for i, entry in enumerate(support):
             inner[row, :m] = inverse[i]
-            gate[row, block] = sharpness * gauge.coefficients
+            with np.errstate(over="ignore"):  # `build` says what is not finite
+                gate[row, block] = sharpness * gauge.coefficients
             last[entry, row] = (1.0 if len(support) == 2 else 2.0 - n) / norms[entry]
             row += 1
         column = block.stop
