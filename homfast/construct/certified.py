@@ -43,7 +43,9 @@ def _rebuild(base: tuple[Any, ...], certificate: Any) -> CertifiedNetwork:
     return net
 
 
-def rounded(weights: Iterable[np.ndarray], dtype: np.dtype, name: str) -> list[np.ndarray]:
+def rounded(
+    weights: Iterable[np.ndarray], dtype: np.dtype, name: str, what: str = "weight"
+) -> list[np.ndarray]:
     """Weights in `dtype`; ValueError that blames `name` where one is not finite there."""
     cast = []
     for given in weights:
@@ -52,7 +54,7 @@ def rounded(weights: Iterable[np.ndarray], dtype: np.dtype, name: str) -> list[n
         if not np.isfinite(weight).all():
             wanted = "other scales" if dtype == np.float64 else "float64, or other scales"
             raise ValueError(
-                f"{name}: asks for a weight of {np.abs(given).max():.3g}, beyond "
+                f"{name}: asks for a {what} of {np.abs(given).max():.3g}, beyond "
                 f"{np.finfo(dtype).max:.3g}, the largest number of {np.dtype(dtype)}; wanted "
                 f"{wanted}"
             )
