@@ -294,6 +294,34 @@ def test_ista_names_a_sparsity_that_is_too_large(rng):
         homogeneous_ista(A, 1, 3)
 
 
+def test_ista_refuses_parallel_columns_whatever_their_cosine_rounds_to(rng, dtype):
+    given = np.array([[1, 2, 0], [1, 2, 1], [0, 0, 1]], dtype)  # cosine 1 - 2^-52
+    with pytest.raises(ValueError, match=r"here s <= 0.*columns 0 and 1; they are parallel"):
+        homogeneous_ista(given, 1, 3)
+    for _ in range(200):
+        column = rng.standard_normal(5)
+        A = np.stack([column, rng.uniform(-3, 3) * column], axis=1).astype(dtype)
+        with pytest.raises(ValueError, match="columns 0 and 1; they are parallel"):
+            homogeneous_ista(A, 1, 3)
+    apart = np.array([[1.0, 1.0], [0.0, 1e-2]], dtype)
+    net = homogeneous_ista(apart, 1, 3)
+    assert net.certificate.rate < 1
+
+
+@pytest.mark.parametrize(("m", "s", "iterations"), [(16, 2, 157), (64, 1, 22), (64, 3, 96)])
+def test_ista_rounding_is_as_documented(rng, m, s, iterations, dtype):
+    A = hadamard_frame(m).astype(dtype)
+    net = homogeneous_ista(A, s, iterations)
+    x = sparse_signals(rng, 300, 2 * m, s).astype(dtype).astype(np.float64)
+    y = (x @ A.T.astype(np.float64)).astype(dtype)
+    certificate, unit = net.certificate, np.finfo(dtype).eps / 2
+    assert certificate.factors[-1] < unit / 100
+    rounding = np.abs(net(y) - x).sum(axis=1) - certificate.bound(y)
+    size = np.abs(y).sum(axis=1, dtype=np.float64)
+    allowed = 8 * 2 * m * unit * size / (1 - certificate.rate)
+    assert 1e-2 < (rounding / allowed).max() <= 1
+
+
 # Bad input ----------------------------------------------------------------------------------------
 
 
