@@ -29,8 +29,11 @@ class TwoSparseCertificate(NamedTuple):
         From this sharpness on ``F(A x)`` vanishes off the support of every two-sparse x.
     error_bound : float
         ``|F_i(A x) - x_i| <= error_bound |x_i|`` for every two-sparse x, but for rounding, which
-        adds up to about ``30 u M sharpness_needed`` of the largest entry (measured), u = 2^-24 in
-        float32 and 2^-53 in float64; infinite where the sharpness is below `sharpness_needed`.
+        adds to ``d_i |F_i - x_i|`` up to about ``30 u M sharpness_needed`` of the largest
+        ``d_j |x_j|`` (measured), d the norms of the columns, u = 2^-24 in float32 and 2^-53 in
+        float64; infinite where the sharpness is below `sharpness_needed`. Where A has full column
+        rank all of it is rounding: ``|F_i(A x) - x_i| <= error_bound max_j |x_j|``, proved, for
+        ``A x`` computed in the dtype of A; about the condition number of A times u.
     rays : int
         Kink rays checked.
     """
@@ -70,8 +73,9 @@ def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedN
     Raises
     ------
     ValueError
-        Dependent columns, named; m < 4 (unless A has full column rank); or no positive support
-        function within the budget of directions, naming the support.
+        Dependent columns, named; m < 4 (unless A has full column rank); full column rank, but so
+        near dependent columns that rounding in the dtype of A may err by as much as x; or no
+        positive support function within the budget of directions, naming the support.
     MemoryError
         n so large that the hidden layers would not fit 8 GiB.
 
@@ -85,9 +89,9 @@ def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedN
     matrix, dtype = finite_matrix(A)
     sharpness = real(sharpness, "sharpness", 1.0)
     m, n = matrix.shape
-    if np.linalg.matrix_rank(matrix) == n:
-        return _linear(matrix, dtype)
     norms = nonzero_columns(matrix)
+    if np.linalg.matrix_rank(matrix / norms) == n:
+        return _linear(matrix, norms, dtype)
     if m < 4:
         raise ValueError(
             f"A: got shape {matrix.shape}, wanted m >= 4 rows, or full column rank: two two-sparse "
@@ -112,12 +116,28 @@ def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedN
     return CertifiedNetwork.build(weights, dtype, certificate, "A, sharpness")
 
 
-def _linear(matrix: np.ndarray, dtype: np.dtype) -> CertifiedNetwork:
-    """With full column rank the pseudo-inverse recovers every signal."""
-    m = matrix.shape[0]
+def _linear(matrix: np.ndarray, norms: np.ndarray, dtype: np.dtype) -> CertifiedNetwork:
+    """With full column rank the pseudo-inverse recovers every signal, but for rounding."""
+    m, n = matrix.shape
+    inverse = np.linalg.pinv(matrix / norms, rcond=0.0) / norms[:, None]
     carry = pairs(differences(np.eye(m)))
-    weights = [pairs(np.eye(m)), carry, differences(np.linalg.pinv(matrix))]
-    return CertifiedNetwork.build(weights, dtype, TwoSparseCertificate(math.inf, 0.0, 0.0, 0))
+    net = CertifiedNetwork.build([pairs(np.eye(m)), carry, differences(inverse)], dtype, None)
+    # P as the network has it: |P A - 1| |x|, with what float64 loses in saying so, and the rounding
+    # of A x and of P (A x), of two and of m terms.
+    kept = net.weights[-1][:, :m].astype(np.float64)
+    unit, double = (float(np.finfo(t).eps) / 2 for t in (dtype, np.float64))
+    load = np.abs(kept) @ np.abs(matrix)
+    errors = np.abs(kept @ matrix - np.eye(n)) + ((m + 4) * unit + (m + 4) * double) * load
+    bound = float(np.sort(errors, axis=1)[:, -2:].sum(axis=1).max())
+    if not bound < 1.0:
+        wider = "" if dtype == np.float64 else "pass float64, "
+        raise ValueError(
+            f"A: columns are so near dependent (condition number "
+            f"{np.linalg.cond(matrix / norms):.2g} of the unit columns) that rounding in {dtype} "
+            f"may err by {bound:.2g} of the signal; {wider}drop a column, or measure more"
+        )
+    net.certificate = TwoSparseCertificate(math.inf, 0.0, bound, 0)
+    return net
 
 
 def _support_part(
