@@ -12,6 +12,7 @@ from homfast.construct import (
     restricted_isometry,
     robust_constants,
 )
+from homfast.construct.exact_rank import largest_rank
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -53,6 +54,43 @@ def test_rank_counts_not_rows(rng):
     assert one_hidden_layer_bound(np.vstack([row] * 4)) == pytest.approx(np.sqrt(7 / 8))
     assert one_hidden_layer_bound(rng.standard_normal((9, 8))) == 0
     assert one_hidden_layer_bound(homfast.measure.Gaussian(4, 8, seed=1)) == pytest.approx(0.5**0.5)
+
+
+def test_no_cut_off_lifts_the_bound():
+    """Small or nearly dependent columns are recovered by one hidden layer of large weights."""
+    near = 1.0 + 2.0**-50
+    cases = [
+        (np.diag([1.0, 1e-20]), np.diag([1.0, 1e20])),
+        (np.array([[1.0, 1.0], [1.0, near]]), np.array([[near, -1.0], [-1.0, 1.0]]) * 2.0**50),
+        (np.array([[1e-200, 0.0], [1.0, 1e-250]]), None),
+    ]
+    for A, inverse in cases:
+        assert one_hidden_layer_bound(A) == 0
+        if inverse is not None:
+            hidden = np.vstack([np.eye(2), -np.eye(2)])
+            net = homfast.ReLUNetwork([hidden, np.hstack([inverse, -inverse])])
+            np.testing.assert_array_equal(net(A.T.copy()), np.eye(2))
+            x = one_hidden_layer_witness(net, A)
+            assert np.linalg.norm(net((A @ x)[None])[0] - x) < 1e-15
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (30, 40), (1, 5)])
+def test_the_rank_is_exact(rng, shape):
+    for rank in range(min(shape) + 1):
+        left, right = rng.integers(-9, 10, (shape[0], rank)), rng.integers(-9, 10, (rank, shape[1]))
+        product = (left @ right).astype(np.float64)
+        scaled = np.ldexp(product, rng.integers(-90, 90, shape[1])[None])
+        assert largest_rank(product) == largest_rank(scaled) == np.linalg.matrix_rank(product)
+    product = rng.standard_normal((shape[0], 1)) @ rng.standard_normal((1, shape[1]))
+    assert largest_rank(product) == min(shape)  # rounded products are not of rank one
+    primes = np.diag([1.0, 2147483629.0, 2147483587.0])
+    primes[0, 0] = 1e-30
+    assert largest_rank(primes) == 3
+
+
+def test_points_of_low_rank_leave_no_error_of_rounding(rng):
+    points = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 9))
+    assert one_hidden_layer_bound(rng.standard_normal((3, 9)), points) == 0
 
 
 def test_deeper_networks_are_not_bound(rng):
