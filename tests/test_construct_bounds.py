@@ -7,6 +7,7 @@ import pytest
 
 import homfast
 from homfast.construct import (
+    isometry,
     one_hidden_layer_bound,
     one_hidden_layer_witness,
     restricted_isometry,
@@ -139,6 +140,39 @@ def test_bounds_hold_where_enumeration_is_too_long(rng, s):
     assert not found.exact and "below" in found.method and "above" in found.method
     assert found.lower <= exact * (1 + 1e-12) and exact <= found.upper * (1 + 1e-12)
     assert found.lower >= 0.8 * exact
+
+
+def test_the_work_of_restricted_isometry_is_bounded(rng):
+    """Blocks of 1024 supports of 1000 columns would take 7.6 GiB, exchanges hours."""
+    A = rng.standard_normal((25, 100)) / 5
+    counted = []
+    original = isometry._deviations
+
+    def counting(excess, supports):
+        assert supports.size * supports.shape[1] <= max(isometry._ENTRIES, supports.shape[1] ** 2)
+        counted.append(len(supports) * (supports.shape[1] ** 3 + isometry._OVERHEAD))
+        return original(excess, supports)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isometry, "_deviations", counting)
+        patch.setattr(isometry, "_ENTRIES", 20_000)
+        for s, work in ((40, 2e7), (50, 1.0), (98, 1e7), (99, 1e3)):
+            counted.clear()
+            found = restricted_isometry(A, s, work=work)
+            one = s**3 + isometry._OVERHEAD
+            assert not found.exact and found.lower <= found.upper * (1 + 1e-12)
+            assert sum(counted) <= max(work, 2 * one)
+            drawn = min(20_000, max(1, int(work / one / 2)))
+            assert f"below {drawn} random supports" in found.method
+    assert restricted_isometry(A[:, :40], 39).exact
+    with pytest.raises(ValueError, match="work: got 0"):
+        restricted_isometry(A, 3, work=0)
+
+
+def test_more_work_is_never_worse(rng):
+    A = rng.standard_normal((30, 80)) / np.sqrt(30)
+    lower = [restricted_isometry(A, 6, work=work).lower for work in (1e4, 1e6, 1e9)]
+    assert lower[0] < lower[1] <= lower[2]
 
 
 @pytest.mark.parametrize(("s", "words"), [(0, "from 1 to 9"), (10, "from 1 to 9")])
