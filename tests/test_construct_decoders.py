@@ -63,6 +63,28 @@ def test_nearly_parallel_columns(rng):
     assert worst_one_sparse(one_sparse_decoder(A), A) <= 1e-9
 
 
+def nearly_parallel(distance, dtype):
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((5, 8))
+    A[:, 3] = -2.0 * A[:, 6] + distance * rng.standard_normal(5)
+    return A.astype(dtype)
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 3e-6, 1e-6, 1e-7])
+def test_one_sparse_rounding_is_as_documented(distance, dtype):
+    A = nearly_parallel(distance, dtype)
+    if dtype == np.float32 and distance <= 1e-7:
+        with pytest.raises(ValueError, match=r"columns 3 and 6 are so near .*float32.*float64"):
+            one_sparse_decoder(A)
+        return
+    net = one_sparse_decoder(A)
+    error = 0.0
+    for t in (1.0, 0.3, 0.7, -1.1, 1 / 3):
+        found = net((t * A.T.astype(np.float64)).astype(dtype)) / t
+        error = max(error, np.abs(found - np.eye(8)).max())
+    assert error <= 8 * np.finfo(dtype).eps / 2 / net.certificate.margin
+
+
 def test_noise_moves_it_by_its_lipschitz_constant(rng):
     A = gaussian(12, 40, 4)
     net = one_sparse_decoder(A)
