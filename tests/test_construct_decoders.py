@@ -147,7 +147,7 @@ def check_two_sparse_rate(seed):
     ("m", "n", "seed", "dtype", "sharpness", "decades"),
     [
         (6, 12, 3, np.float32, 1e5, 0),
-        (4, 8, 2, np.float32, 1e4, 0),  # poor: sharpness_needed 317
+        (4, 8, 2, np.float32, 1e3, 0),  # poor: sharpness_needed 317
         (4, 8, 2, np.float64, 1e10, 0),
         (8, 12, 0, np.float64, 1e10, 0),
         (6, 9, 2, np.float64, 1e10, 6),
@@ -169,6 +169,14 @@ def test_two_sparse_rounding_is_as_documented(m, n, seed, dtype, sharpness, deca
     unit = np.finfo(dtype).eps / 2
     allowed = 30 * unit * sharpness * certificate.sharpness_needed
     assert allowed / 300 < (rounding * norms).max() <= allowed
+
+
+@pytest.mark.parametrize(("sharpness", "dtype"), [(1e6, np.float32), (1e15, np.float64)])
+def test_a_sharpness_that_rounding_defeats_is_refused(sharpness, dtype):
+    A = gaussian(5, 7, 0)
+    with pytest.raises(ValueError, match=rf"sharpness: got 1e.*rounding in {np.dtype(dtype)}"):
+        two_sparse_decoder(A.astype(dtype), sharpness)
+    assert two_sparse_decoder(A.astype(dtype), sharpness / 1e3).certificate.holds
 
 
 @pytest.mark.parametrize("seed", [0])

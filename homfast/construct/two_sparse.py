@@ -14,6 +14,8 @@ from homfast.construct.certified import CertifiedNetwork, differences, pairs
 from homfast.construct.support_gauge import Gauge, fit_gauge
 
 _DEPENDENT = 1e-9  # smallest singular value of four unit columns that counts as independent
+_ROUNDING = 30.0  # see `TwoSparseCertificate.error_bound`
+_TESTED = 512  # signals on which rounding that may be fatal is measured
 _BLOCK = 1 << 14
 
 
@@ -74,8 +76,9 @@ def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedN
     ------
     ValueError
         Dependent columns, named; m < 4 (unless A has full column rank); full column rank, but so
-        near dependent columns that rounding in the dtype of A may err by as much as x; or no
-        positive support function within the budget of directions, naming the support.
+        near dependent columns that rounding in the dtype of A may err by as much as x; no positive
+        support function within the budget of directions, naming the support; or a sharpness at
+        which rounding, measured, errs by half of x.
     MemoryError
         n so large that the hidden layers would not fit 8 GiB.
 
@@ -113,7 +116,18 @@ def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedN
     certificate = TwoSparseCertificate(
         min(g.kappa for g in gauges), needed, bound, sum(g.rays for g in gauges)
     )
-    return CertifiedNetwork.build(weights, dtype, certificate, "A, sharpness")
+    net = CertifiedNetwork.build(weights, dtype, certificate, "A, sharpness")
+    rounding = _ROUNDING * float(np.finfo(dtype).eps) / 2 * sharpness * needed
+    if bound < math.inf and rounding > 0.5:
+        error = _measured(net, matrix, norms, generator) - bound
+        if not error < 0.5:
+            wider = "" if dtype == np.float64 else ", or float64"
+            raise ValueError(
+                f"sharpness: got {sharpness:g}, at which rounding in {dtype} makes the network err "
+                f"by {error:.2g} times the signal; wanted {0.5 * sharpness / rounding:.2g} or less"
+                f"{wider}"
+            )
+    return net
 
 
 def _linear(matrix: np.ndarray, norms: np.ndarray, dtype: np.dtype) -> CertifiedNetwork:
@@ -138,6 +152,19 @@ def _linear(matrix: np.ndarray, norms: np.ndarray, dtype: np.dtype) -> Certified
         )
     net.certificate = TwoSparseCertificate(math.inf, 0.0, bound, 0)
     return net
+
+
+def _measured(
+    net: CertifiedNetwork, matrix: np.ndarray, norms: np.ndarray, generator: np.random.Generator
+) -> float:
+    """The largest error at some two-sparse signals, for columns of norm one."""
+    n = len(norms)
+    order = generator.random((_TESTED, n)).argsort(axis=1)
+    x, every = np.zeros((_TESTED, n)), np.arange(_TESTED)
+    x[every, order[:, 0]] = 1.0
+    x[every, order[:, 1]] = generator.uniform(-1.0, 1.0, _TESTED)
+    found = net((x / norms @ matrix.T).astype(net.dtype)) * norms
+    return float(np.abs(found - x).max())
 
 
 def _support_part(
