@@ -15,7 +15,10 @@ from homfast.network import ReLUNetwork
 
 
 class InterpolantCertificate(NamedTuple):
-    """Angular spacing h, and ``|F(y) - f(y)| <= factor L |y|_2`` for an L-Lipschitz f."""
+    """Angular spacing h, and ``|F(y) - f(y)| <= factor L |y|_2`` for an L-Lipschitz f.
+
+    But for rounding, which is divided by h.
+    """
 
     spacing: float
     factor: float
