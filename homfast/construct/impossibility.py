@@ -27,6 +27,7 @@ def one_hidden_layer_bound(A: Any, points: Any = None) -> float:
         ``sum_{k > rank A} sigma_k(X)^2 / N``. For the unit vectors, ``sqrt(1 - rank(A) / n)``. The
         rank is that of the very numbers of A, not one to rounding: a matrix of low rank that was
         rounded has a larger one, and a smaller bound, which a network of huge weights may attain.
+        Measurements and f are exact here: what rounding of ``A x`` reveals of x is not counted.
 
     Notes
     -----
