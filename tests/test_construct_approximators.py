@@ -75,5 +75,22 @@ def test_bad_samples_are_named(rng):
         spike_approximator(points, np.ones((3, 1)), 0.1)
     with pytest.raises(ValueError, match="points: row 2 is zero"):
         spike_approximator(points * np.array([[1], [1], [0], [1]]), np.ones((4, 1)), 0.1)
-    with pytest.raises(ValueError, match="radius"):
-        spike_approximator(np.vstack([points, points[:1]]), np.ones((5, 1)), 0.1)
+    for factor in (1.0, 3.0):
+        twice = np.vstack([points, factor * points[1:2]])
+        with pytest.raises(ValueError, match="points: rows 1 and 4 have one direction"):
+            spike_approximator(twice, np.ones((5, 1)), 0.1)
+
+
+def test_a_radius_that_rounding_or_overlap_defeats_is_named(rng, dtype):
+    points = rng.standard_normal((6, 3)).astype(dtype)
+    values = rng.standard_normal((6, 2)).astype(dtype)
+    least = 150 * np.finfo(dtype).eps
+    for radius in (1e-18, 0.9 * least):
+        with pytest.raises(ValueError, match=r"radius: got .*rounding in float.*wanted .* or more"):
+            spike_approximator(points, values, radius)
+    error = np.abs(spike_approximator(points, values, 1.01 * least)(points) - values).max()
+    assert error < 0.05 * np.abs(values).max()
+    near = points[:1] + dtype.type(1e3 * np.finfo(dtype).eps) * points[1:2]
+    crowded = np.vstack([points, near])
+    with pytest.raises(ValueError, match=r"radius: got 1000\..*wanted a smaller one"):
+        spike_approximator(crowded, np.ones((7, 1), dtype), 1000.0)

@@ -7,11 +7,13 @@ import pytest
 
 import homfast
 from homfast.construct import (
+    isometry,
     one_hidden_layer_bound,
     one_hidden_layer_witness,
     restricted_isometry,
     robust_constants,
 )
+from homfast.construct.exact_rank import largest_rank
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -53,6 +55,43 @@ def test_rank_counts_not_rows(rng):
     assert one_hidden_layer_bound(np.vstack([row] * 4)) == pytest.approx(np.sqrt(7 / 8))
     assert one_hidden_layer_bound(rng.standard_normal((9, 8))) == 0
     assert one_hidden_layer_bound(homfast.measure.Gaussian(4, 8, seed=1)) == pytest.approx(0.5**0.5)
+
+
+def test_no_cut_off_lifts_the_bound():
+    """Small or nearly dependent columns are recovered by one hidden layer of large weights."""
+    near = 1.0 + 2.0**-50
+    cases = [
+        (np.diag([1.0, 1e-20]), np.diag([1.0, 1e20])),
+        (np.array([[1.0, 1.0], [1.0, near]]), np.array([[near, -1.0], [-1.0, 1.0]]) * 2.0**50),
+        (np.array([[1e-200, 0.0], [1.0, 1e-250]]), None),
+    ]
+    for A, inverse in cases:
+        assert one_hidden_layer_bound(A) == 0
+        if inverse is not None:
+            hidden = np.vstack([np.eye(2), -np.eye(2)])
+            net = homfast.ReLUNetwork([hidden, np.hstack([inverse, -inverse])])
+            np.testing.assert_array_equal(net(A.T.copy()), np.eye(2))
+            x = one_hidden_layer_witness(net, A)
+            assert np.linalg.norm(net((A @ x)[None])[0] - x) < 1e-15
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (30, 40), (1, 5)])
+def test_the_rank_is_exact(rng, shape):
+    for rank in range(min(shape) + 1):
+        left, right = rng.integers(-9, 10, (shape[0], rank)), rng.integers(-9, 10, (rank, shape[1]))
+        product = (left @ right).astype(np.float64)
+        scaled = np.ldexp(product, rng.integers(-90, 90, shape[1])[None])
+        assert largest_rank(product) == largest_rank(scaled) == np.linalg.matrix_rank(product)
+    product = rng.standard_normal((shape[0], 1)) @ rng.standard_normal((1, shape[1]))
+    assert largest_rank(product) == min(shape)  # rounded products are not of rank one
+    primes = np.diag([1.0, 2147483629.0, 2147483587.0])
+    primes[0, 0] = 1e-30
+    assert largest_rank(primes) == 3
+
+
+def test_points_of_low_rank_leave_no_error_of_rounding(rng):
+    points = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 9))
+    assert one_hidden_layer_bound(rng.standard_normal((3, 9)), points) == 0
 
 
 def test_deeper_networks_are_not_bound(rng):
@@ -101,6 +140,39 @@ def test_bounds_hold_where_enumeration_is_too_long(rng, s):
     assert not found.exact and "below" in found.method and "above" in found.method
     assert found.lower <= exact * (1 + 1e-12) and exact <= found.upper * (1 + 1e-12)
     assert found.lower >= 0.8 * exact
+
+
+def test_the_work_of_restricted_isometry_is_bounded(rng):
+    """Blocks of 1024 supports of 1000 columns would take 7.6 GiB, exchanges hours."""
+    A = rng.standard_normal((25, 100)) / 5
+    counted = []
+    original = isometry._deviations
+
+    def counting(excess, supports):
+        assert supports.size * supports.shape[1] <= max(isometry._ENTRIES, supports.shape[1] ** 2)
+        counted.append(len(supports) * (supports.shape[1] ** 3 + isometry._OVERHEAD))
+        return original(excess, supports)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isometry, "_deviations", counting)
+        patch.setattr(isometry, "_ENTRIES", 20_000)
+        for s, work in ((40, 2e7), (50, 1.0), (98, 1e7), (99, 1e3)):
+            counted.clear()
+            found = restricted_isometry(A, s, work=work)
+            one = s**3 + isometry._OVERHEAD
+            assert not found.exact and found.lower <= found.upper * (1 + 1e-12)
+            assert sum(counted) <= max(work, 2 * one)
+            drawn = min(20_000, max(1, int(work / one / 2)))
+            assert f"below {drawn} random supports" in found.method
+    assert restricted_isometry(A[:, :40], 39).exact
+    with pytest.raises(ValueError, match="work: got 0"):
+        restricted_isometry(A, 3, work=0)
+
+
+def test_more_work_is_never_worse(rng):
+    A = rng.standard_normal((30, 80)) / np.sqrt(30)
+    lower = [restricted_isometry(A, 6, work=work).lower for work in (1e4, 1e6, 1e9)]
+    assert lower[0] < lower[1] <= lower[2]
 
 
 @pytest.mark.parametrize(("s", "words"), [(0, "from 1 to 9"), (10, "from 1 to 9")])

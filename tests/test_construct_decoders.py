@@ -63,6 +63,28 @@ def test_nearly_parallel_columns(rng):
     assert worst_one_sparse(one_sparse_decoder(A), A) <= 1e-9
 
 
+def nearly_parallel(distance, dtype):
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((5, 8))
+    A[:, 3] = -2.0 * A[:, 6] + distance * rng.standard_normal(5)
+    return A.astype(dtype)
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 3e-6, 1e-6, 1e-7])
+def test_one_sparse_rounding_is_as_documented(distance, dtype):
+    A = nearly_parallel(distance, dtype)
+    if dtype == np.float32 and distance <= 1e-7:
+        with pytest.raises(ValueError, match=r"columns 3 and 6 are so near .*float32.*float64"):
+            one_sparse_decoder(A)
+        return
+    net = one_sparse_decoder(A)
+    error = 0.0
+    for t in (1.0, 0.3, 0.7, -1.1, 1 / 3):
+        found = net((t * A.T.astype(np.float64)).astype(dtype)) / t
+        error = max(error, np.abs(found - np.eye(8)).max())
+    assert error <= 8 * np.finfo(dtype).eps / 2 / net.certificate.margin
+
+
 def test_noise_moves_it_by_its_lipschitz_constant(rng):
     A = gaussian(12, 40, 4)
     net = one_sparse_decoder(A)
@@ -122,29 +144,39 @@ def check_two_sparse_rate(seed):
 
 
 @pytest.mark.parametrize(
-    ("m", "n", "seed", "dtype", "sharpness"),
+    ("m", "n", "seed", "dtype", "sharpness", "decades"),
     [
-        (6, 12, 3, np.float32, 1e5),
-        (4, 8, 2, np.float32, 1e4),  # poor: sharpness_needed 317
-        (4, 8, 2, np.float64, 1e10),
-        (8, 12, 0, np.float64, 1e10),
+        (6, 12, 3, np.float32, 1e5, 0),
+        (4, 8, 2, np.float32, 1e3, 0),  # poor: sharpness_needed 317
+        (4, 8, 2, np.float64, 1e10, 0),
+        (8, 12, 0, np.float64, 1e10, 0),
+        (6, 9, 2, np.float64, 1e10, 6),
     ],
 )
-def test_two_sparse_rounding_is_as_documented(m, n, seed, dtype, sharpness):
-    A = gaussian(m, n, seed).astype(dtype)
+def test_two_sparse_rounding_is_as_documented(m, n, seed, dtype, sharpness, decades):
+    A = (gaussian(m, n, seed) * 10.0 ** np.linspace(-decades, 0, n)).astype(dtype)
+    norms = np.linalg.norm(A.astype(np.float64), axis=0) if decades else np.ones(n)
     net = two_sparse_decoder(A, sharpness)
     ratios = np.outer([1.0, -1.0], 10.0 ** -np.arange(0, 7.25, 0.5)).ravel()
     pairs = np.array(list(itertools.permutations(range(n), 2)))
     x = np.zeros((len(ratios), len(pairs), n))
     x[:, np.arange(len(pairs)), pairs[:, 0]] = 1.0
     x[:, np.arange(len(pairs)), pairs[:, 1]] = ratios[:, None]
-    x = x.reshape(-1, n).astype(dtype).astype(np.float64)
+    x = (x.reshape(-1, n) / norms).astype(dtype).astype(np.float64)
     y = (x @ A.T.astype(np.float64)).astype(dtype)
     certificate = net.certificate
     rounding = np.abs(net(y) - x) - certificate.error_bound * np.abs(x)
     unit = np.finfo(dtype).eps / 2
     allowed = 30 * unit * sharpness * certificate.sharpness_needed
-    assert allowed / 300 < rounding.max() <= allowed
+    assert allowed / 300 < (rounding * norms).max() <= allowed
+
+
+@pytest.mark.parametrize(("sharpness", "dtype"), [(1e6, np.float32), (1e15, np.float64)])
+def test_a_sharpness_that_rounding_defeats_is_refused(sharpness, dtype):
+    A = gaussian(5, 7, 0)
+    with pytest.raises(ValueError, match=rf"sharpness: got 1e.*rounding in {np.dtype(dtype)}"):
+        two_sparse_decoder(A.astype(dtype), sharpness)
+    assert two_sparse_decoder(A.astype(dtype), sharpness / 1e3).certificate.holds
 
 
 @pytest.mark.parametrize("seed", [0])
@@ -201,7 +233,63 @@ def test_full_column_rank_is_linear(rng):
     x = rng.standard_normal((10, 5))
     net = two_sparse_decoder(A, 10.0)
     np.testing.assert_allclose(net(x @ A.T), x, atol=1e-12)
-    assert net.certificate.error_bound == 0
+    assert 0 < net.certificate.error_bound < 1e-12
+
+
+def two_sparse_rounding(A, net, rng):
+    """The largest error at two-sparse signals of largest entry one."""
+    n = A.shape[1]
+    x = np.zeros((2000, n), A.dtype)
+    for row in x:
+        row[rng.choice(n, min(2, n), replace=False)] = rng.uniform(-1, 1, min(2, n))
+    x /= np.abs(x).max(axis=1, keepdims=True)
+    return float(np.abs(net(x @ A.T).astype(np.float64) - x).max())
+
+
+@pytest.mark.parametrize("decades", [0, 2, 4, 5, 6, 8, 12, 14])
+def test_full_column_rank_counts_its_rounding(rng, decades, dtype):
+    """The bound holds, is of the order of the condition number times u, and has a limit of 1."""
+    left, right = np.linalg.qr(rng.standard_normal((6, 5)))[0], np.linalg.qr(np.ones((5, 5)))[0]
+    A = (left * np.geomspace(1, 10.0**-decades, 5) @ right).astype(dtype)
+    unit = np.finfo(dtype).eps / 2
+    condition = np.linalg.cond(A.astype(np.float64))
+    if condition * unit > 0.1:
+        with pytest.raises(
+            ValueError, match=f"near dependent.* rounding in {dtype}|columns .* are dep"
+        ):
+            two_sparse_decoder(A, 10.0)
+        return
+    net = two_sparse_decoder(A, 10.0)
+    bound = net.certificate.error_bound
+    assert two_sparse_rounding(A, net, rng) <= bound <= 60 * condition * unit
+
+
+def test_hopeless_conditions_are_refused(rng):
+    """Errors of 4.5, 0.02 and 1.6e-3 of the signal had the certificate 0."""
+    left, right = np.linalg.qr(rng.standard_normal((2, 3, 3)))[0]
+
+    def conditioned(condition, dtype):
+        return (left * [1.0, 0.5, 1.0 / condition] @ right).astype(dtype)
+
+    for condition, dtype, words in [
+        (3e7, np.float32, "rounding in float32 may err by .*pass float64"),
+        (1e15, np.float64, "rounding in float64 may err by .*; drop a column"),
+    ]:
+        with pytest.raises(ValueError, match=f"A: columns are so near dependent .*{words}"):
+            two_sparse_decoder(conditioned(condition, dtype), 10.0)
+    for condition, dtype in [(5e5, np.float32), (1e13, np.float64)]:
+        A = conditioned(condition, dtype)
+        net = two_sparse_decoder(A, 10.0)
+        assert 1e-5 < two_sparse_rounding(A, net, rng) <= net.certificate.error_bound < 1
+    A = np.array([[1, 1], [0, 1e-9]], np.float32)  # as ill conditioned, and harmless
+    assert two_sparse_rounding(A, two_sparse_decoder(A, 10.0), rng) < 1e-5
+
+
+def test_the_scale_of_a_column_is_no_dependence(dtype):
+    A = np.diag([1.0, 1e-20]).astype(dtype)
+    net = two_sparse_decoder(A, 10.0)
+    np.testing.assert_allclose(net(A.T), np.eye(2), atol=net.certificate.error_bound)
+    assert net.certificate.error_bound < 1e-5
 
 
 # Homogeneous ISTA ---------------------------------------------------------------------------------
@@ -292,6 +380,34 @@ def test_ista_names_a_sparsity_that_is_too_large(rng):
     A[:, 5] = 2 * A[:, 1]
     with pytest.raises(ValueError, match="columns 1 and 5; they are parallel"):
         homogeneous_ista(A, 1, 3)
+
+
+def test_ista_refuses_parallel_columns_whatever_their_cosine_rounds_to(rng, dtype):
+    given = np.array([[1, 2, 0], [1, 2, 1], [0, 0, 1]], dtype)  # cosine 1 - 2^-52
+    with pytest.raises(ValueError, match=r"here s <= 0.*columns 0 and 1; they are parallel"):
+        homogeneous_ista(given, 1, 3)
+    for _ in range(200):
+        column = rng.standard_normal(5)
+        A = np.stack([column, rng.uniform(-3, 3) * column], axis=1).astype(dtype)
+        with pytest.raises(ValueError, match="columns 0 and 1; they are parallel"):
+            homogeneous_ista(A, 1, 3)
+    apart = np.array([[1.0, 1.0], [0.0, 1e-2]], dtype)
+    net = homogeneous_ista(apart, 1, 3)
+    assert net.certificate.rate < 1
+
+
+@pytest.mark.parametrize(("m", "s", "iterations"), [(16, 2, 157), (64, 1, 22), (64, 3, 96)])
+def test_ista_rounding_is_as_documented(rng, m, s, iterations, dtype):
+    A = hadamard_frame(m).astype(dtype)
+    net = homogeneous_ista(A, s, iterations)
+    x = sparse_signals(rng, 300, 2 * m, s).astype(dtype).astype(np.float64)
+    y = (x @ A.T.astype(np.float64)).astype(dtype)
+    certificate, unit = net.certificate, np.finfo(dtype).eps / 2
+    assert certificate.factors[-1] < unit / 100
+    rounding = np.abs(net(y) - x).sum(axis=1) - certificate.bound(y)
+    size = np.abs(y).sum(axis=1, dtype=np.float64)
+    allowed = 8 * 2 * m * unit * size / (1 - certificate.rate)
+    assert 1e-2 < (rounding / allowed).max() <= 1
 
 
 # Bad input ----------------------------------------------------------------------------------------

@@ -104,3 +104,56 @@ def test_an_error_that_does_not_fall_ends_the_search(monkeypatch):
     A = np.random.default_rng(0).standard_normal((7, 9))
     with pytest.raises(ValueError, match=r"but 128 features .*not below .* of 64.*9 times"):
         low_rank_decoder(A, (3, 3), max_features=1 << 20)
+
+
+def outer(x):
+    return np.einsum("bi,bj->bij", x, x).reshape(len(x), -1)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1, 1e-2])
+def test_the_certificate_is_of_the_network_returned(rng, scale):
+    """In float32 rounding errs by 1 / scale^2 more than the fit in float64."""
+    A = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
+    A[:, 2] *= np.float32(scale)
+    net = phase_retrieval_decoder(A, relative_error=0.5)
+    assert net.dtype == np.float32 and net.certificate.method == "linear"
+    X = outer(rng.standard_normal((4000, 3)))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    lifted = np.einsum("mi,mj->mij", A.astype(float), A.astype(float)).reshape(7, 9)
+    error = np.linalg.norm(net((X @ lifted.T).astype(np.float32)) - X, axis=1).max()
+    assert 0.5 * error <= net.certificate.relative_error <= 0.5
+
+
+def test_rounding_that_exceeds_the_error_asked_for_is_refused():
+    A = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
+    A[:, 2] *= np.float32(1e-3)
+    with pytest.raises(ValueError, match=r"got 0.001, but rounding in float32.*dtype float64"):
+        phase_retrieval_decoder(A, relative_error=1e-3)
+    assert phase_retrieval_decoder(A.astype(np.float64), relative_error=1e-3)
+    left, _, right = np.linalg.svd(np.random.default_rng(1).standard_normal((9, 9)))
+    A = left * np.geomspace(1, 1e-12, 9) @ right
+    with pytest.raises(ValueError, match=r"got 1e-08, but rounding in float64.*err by 0.000"):
+        low_rank_decoder(A, (3, 3), relative_error=1e-8)
+    assert low_rank_decoder(A, (3, 3), relative_error=1e-2).certificate.relative_error > 1e-8
+
+
+def test_fits_are_measured_in_the_dtype_of_the_network(monkeypatch):
+    A = np.random.default_rng(1).standard_normal((5, 3))
+    double = phase_retrieval_decoder(A, relative_error=0.5, max_features=256)
+    single = phase_retrieval_decoder(A.astype(np.float32), relative_error=0.5, max_features=256)
+    assert single.dtype == np.float32 and single.certificate.method == "random features"
+    assert single.certificate.relative_error != double.certificate.relative_error
+    least = double.certificate.relative_error
+    monkeypatch.setattr(
+        rank_one, "_measured", lambda net, *_: least if net.dtype == np.float64 else 0.6
+    )
+    with pytest.raises(ValueError, match=r"rounding in float32 makes a fit of .* err by 0.6"):
+        phase_retrieval_decoder(A.astype(np.float32), relative_error=0.5, max_features=256)
+
+
+def test_measurements_beyond_the_range_of_the_dtype_are_named(rng):
+    A = (1e25 * rng.standard_normal((7, 3))).astype(np.float32)
+    with pytest.raises(
+        ValueError, match=r"A: asks for a measurement of .*beyond .* of float32; wanted float64"
+    ):
+        phase_retrieval_decoder(A)

@@ -22,7 +22,7 @@ pytest.importorskip("sklearn", reason="needs homfast[demo]")
 pytest.importorskip("pywt", reason="needs homfast[demo]")
 pytest.importorskip("tensorly", reason="needs homfast[demo]")
 
-from homfast.experiments import EXPERIMENTS, registry, runner, signals
+from homfast.experiments import EXPERIMENTS, registry, rip, runner, signals
 from homfast.experiments.claims import Claim
 from homfast.experiments.injective_networks import separation
 from homfast.experiments.lab import Lab, always
@@ -242,6 +242,20 @@ def test_the_theory_names_every_experiment_and_function_there_is():
 
 
 # The lab ------------------------------------------------------------------------------------------
+
+
+def test_the_floor_of_noise_is_of_the_lower_side_alone():
+    """1.2 Q has delta = 0.44, attained from above, and the inverse a gain of 1 / 1.2."""
+    rng = np.random.default_rng(0)
+    turned = 1.2 * np.linalg.qr(rng.standard_normal((24, 24)))[0]
+    assert rip._closest(turned)[0] == pytest.approx(1.44)
+    matrix = rng.standard_normal((12, 24))
+    least, x, other = rip._closest(matrix)
+    pairs = [np.linalg.svd(matrix[:, [i, j]])[1][-1] ** 2 for i in range(24) for j in range(i)]
+    assert least == pytest.approx(min(pairs))
+    assert np.count_nonzero(x) == np.count_nonzero(other) == 1
+    stretch = np.linalg.norm(matrix @ (x - other)) / np.linalg.norm(x - other)
+    assert stretch**2 == pytest.approx(least)
 
 
 def test_training_takes_its_least_steps_and_ends():

@@ -80,7 +80,9 @@ def test_rank_deficient_matrices_are_never_said_to_recover(rank):
         decode(A)
     with pytest.raises(ValueError, match=f"A: sees {rank} of the 8 dimensions of these matrices"):
         construct.low_rank_decoder(A, (2, 4), max_features=16)
-    assert construct.one_hidden_layer_bound(A) == pytest.approx(np.sqrt(1 - rank / 8))
+    assert construct.one_hidden_layer_bound(A) == 0.5  # rounded, A has rank 6
+    whole = rng.integers(-9, 10, (6, rank)) @ rng.integers(-9, 10, (rank, 8))
+    assert construct.one_hidden_layer_bound(whole.astype(float)) == np.sqrt(1 - rank / 8)
     assert construct.restricted_isometry(A, 3).lower >= 1 - 1e-12  # delta < 1 is what recovers
     with pytest.raises(ValueError, match=f"to rank {rank}: signals of the subspace"):
         linear_nets.oracle_map(A, np.eye(8)[:, :3])

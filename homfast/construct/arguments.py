@@ -102,7 +102,7 @@ def real(
 
 
 def nonzero_columns(matrix: np.ndarray, name: str = "A") -> np.ndarray:
-    """The norms of the columns; ValueError that names a column of zeros."""
+    """The norms of the columns; ValueError that names a column of zeros, or too small to invert."""
     zero = np.flatnonzero(~matrix.any(axis=0))
     if len(zero):
         raise ValueError(
@@ -110,4 +110,11 @@ def nonzero_columns(matrix: np.ndarray, name: str = "A") -> np.ndarray:
             "drop the column"
         )
     exponent = np.frexp(np.abs(matrix).max(axis=0))[1]  # squares of tiny entries would vanish
-    return np.ldexp(np.linalg.norm(np.ldexp(matrix, -exponent), axis=0), exponent)
+    norms = np.ldexp(np.linalg.norm(np.ldexp(matrix, -exponent), axis=0), exponent)
+    small = np.flatnonzero(norms < 1.0 / np.finfo(np.float64).max)
+    if len(small):
+        raise ValueError(
+            f"{name}: column {small[0]} has norm {norms[small[0]]:.3g}, whose inverse leaves the "
+            "range of float64; multiply the column by a power of two"
+        )
+    return norms

@@ -24,10 +24,10 @@ class CertifiedNetwork(ReLUNetwork):
 
     @classmethod
     def build(
-        cls, weights: Iterable[np.ndarray], dtype: np.dtype, certificate: Any
+        cls, weights: Iterable[np.ndarray], dtype: np.dtype, certificate: Any, name: str = "A"
     ) -> CertifiedNetwork:
-        """Weights computed in float64, rounded once to `dtype`."""
-        net = cls([np.asarray(w).astype(dtype) for w in weights])
+        """Weights computed in float64, rounded once to `dtype`; see `rounded` for `name`."""
+        net = cls(rounded(weights, dtype, name))
         net.certificate = certificate
         return net
 
@@ -41,6 +41,25 @@ def _rebuild(base: tuple[Any, ...], certificate: Any) -> CertifiedNetwork:
     net = CertifiedNetwork(weights, negative_slope=slope, precision=precision, backend=backend)
     net.certificate = certificate
     return net
+
+
+def rounded(
+    weights: Iterable[np.ndarray], dtype: np.dtype, name: str, what: str = "weight"
+) -> list[np.ndarray]:
+    """Weights in `dtype`; ValueError that blames `name` where one is not finite there."""
+    cast = []
+    for given in weights:
+        with np.errstate(over="ignore"):  # said below, by name
+            weight = np.asarray(given).astype(dtype)
+        if not np.isfinite(weight).all():
+            wanted = "other scales" if dtype == np.float64 else "float64, or other scales"
+            raise ValueError(
+                f"{name}: asks for a {what} of {np.abs(given).max():.3g}, beyond "
+                f"{np.finfo(dtype).max:.3g}, the largest number of {np.dtype(dtype)}; wanted "
+                f"{wanted}"
+            )
+        cast.append(weight)
+    return cast
 
 
 def pairs(matrix: np.ndarray) -> np.ndarray:

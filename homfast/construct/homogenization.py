@@ -9,7 +9,7 @@ import numpy as np
 
 from homfast import _arrays
 from homfast.construct.arguments import finite, finite_matrix, real, whole
-from homfast.construct.certified import differences, pairs
+from homfast.construct.certified import differences, pairs, rounded
 from homfast.network import ReLUNetwork
 
 
@@ -86,7 +86,7 @@ def homogenize(
             if carried:
                 rows = np.vstack([rows, sum_of_all])
         built.append(rows)
-    return ReLUNetwork([w.astype(dtype) for w in built])
+    return ReLUNetwork(rounded(built, dtype, "weights, biases, gauge"))
 
 
 def random_gauge(in_features: int, projections: int, *, seed: int = 0) -> np.ndarray:
@@ -157,7 +157,7 @@ def change_activation(net: ReLUNetwork, alpha: float, beta: float) -> ReLUNetwor
         weights[layer] = scale * np.hstack([weights[layer], slope * weights[layer]])
     built = [pairs(w) for w in weights[:-1]] + weights[-1:]
     return ReLUNetwork(
-        [w.astype(net.dtype) for w in built], negative_slope=slope, precision=net.precision
+        rounded(built, net.dtype, "alpha, beta"), negative_slope=slope, precision=net.precision
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from homfast.construct.arguments import finite_matrix, point_rows
+from homfast.construct.exact_rank import largest_rank
 from homfast.network import ReLUNetwork
 
 
@@ -23,7 +24,10 @@ def one_hidden_layer_bound(A: Any, points: Any = None) -> float:
     -------
     float
         ``b`` with ``max_i max(|f(A x_i) - x_i|_2, |f(-A x_i) + x_i|_2) >= b``: the root of
-        ``sum_{k > rank A} sigma_k(X)^2 / N``. For the unit vectors, ``sqrt(1 - rank(A) / n)``.
+        ``sum_{k > rank A} sigma_k(X)^2 / N``. For the unit vectors, ``sqrt(1 - rank(A) / n)``. The
+        rank is that of the very numbers of A, not one to rounding: a matrix of low rank that was
+        rounded has a larger one, and a smaller bound, which a network of huge weights may attain.
+        Measurements and f are exact here: what rounding of ``A x`` reveals of x is not counted.
 
     Notes
     -----
@@ -39,12 +43,14 @@ def one_hidden_layer_bound(A: Any, points: Any = None) -> float:
     True
     """
     matrix, _ = finite_matrix(A)
-    rank = int(np.linalg.matrix_rank(matrix))
+    rank = largest_rank(matrix)
     n = matrix.shape[1]
     if points is None:
         return float(np.sqrt((n - rank) / n))
     rows = point_rows(points, "points", n)
     values = np.linalg.svd(rows, compute_uv=False)
+    # Computed values may exceed the true ones by rounding, which is no error that any network has.
+    values = np.maximum(values - max(rows.shape) * np.finfo(np.float64).eps * values[0], 0.0)
     return float(np.sqrt(np.sum(values[rank:] ** 2) / len(rows)))
 
 

@@ -16,7 +16,8 @@ from homfast.construct.arguments import (
     real,
     whole,
 )
-from homfast.construct.certified import CertifiedNetwork, differences, pairs
+from homfast.construct.certified import CertifiedNetwork, differences, pairs, rounded
+from homfast.network import ReLUNetwork
 
 _TESTED = 20_000  # rank-one matrices on which an error is measured
 _ENOUGH = 512  # features from which on an error that did not fall will not
@@ -29,13 +30,14 @@ class RankOneCertificate(NamedTuple):
     Attributes
     ----------
     relative_error : float
-        Largest ``|F(A X) - X|_F / |X|_F`` over `points` rank-one matrices that were not fitted;
-        measured, not proved, unless `method` is "linear".
+        Largest ``|F(A X) - X|_F / |X|_F`` over `points` rank-one matrices that were not fitted, F
+        in its own dtype and ``A X`` rounded to it: rounding is counted. Measured, not proved.
     points : int
     features : int
         Random features; 0 for the linear method.
     method : str
-        "linear": A determines all of the span of the matrices; exact. "random features".
+        "linear": A determines all of the span of the matrices; exact but for rounding. "random
+        features".
     """
 
     relative_error: float
@@ -60,7 +62,7 @@ def low_rank_decoder(
         Acts on the rows of X, one after another.
     shape : (d1, d2)
     relative_error : float
-        What is to be met, in the Frobenius norm.
+        What is to be met, in the Frobenius norm, by the network as returned, rounding included.
     max_features : int
         Where the search gives up.
     seed : int
@@ -73,9 +75,10 @@ def low_rank_decoder(
     Raises
     ------
     ValueError
-        A that maps two matrices of rank one to one, where that is decided: a zero column, d1 or d2
-        at most 2, or all but one dimension seen. The error is not met with `max_features`, or does
-        not fall up to 512 of them; the message says which was.
+        A that maps two matrices of rank one to one, to rounding, where that is decided: a zero
+        column, d1 or d2 at most 2, or all but one dimension seen. The error is not met: with
+        `max_features`, or without falling up to 512 of them, or by rounding in the dtype of A; the
+        message says which was, and the error reached.
     MemoryError
         Sizes at which the matrices that it is measured on would not fit 8 GiB.
 
@@ -144,11 +147,12 @@ def phase_retrieval_decoder(
     """
     matrix, dtype = finite_matrix(A)
     m, d = matrix.shape
-    nonzero_columns(matrix)
-    if np.linalg.matrix_rank(matrix) < d:
+    norms = nonzero_columns(matrix)
+    rank = np.linalg.matrix_rank(matrix / norms)
+    if rank < d:
         raise ValueError(
-            f"A: got rank {np.linalg.matrix_rank(matrix)} for {d} columns, wanted {d}: A vanishes "
-            "on some x, which then leaves no trace"
+            f"A: got rank {rank} for {d} columns, wanted {d}: A vanishes on some x, which then "
+            "leaves no trace"
         )
     lifted = np.einsum("mi,mj->mij", matrix, matrix).reshape(m, d * d)
 
@@ -200,25 +204,32 @@ def _fit(
         inverse = np.linalg.lstsq(some @ matrix.T, some, rcond=None)[0].T
         carry = pairs(differences(np.eye(len(matrix))))
         weights = [pairs(np.eye(len(matrix))), carry, differences(inverse)]
-        error = float(np.linalg.norm(seen @ inverse.T - tested, axis=1).max())
-        certificate = RankOneCertificate(error, _TESTED, 0, "linear")
-        return CertifiedNetwork.build(weights, dtype, certificate)
+        net = CertifiedNetwork.build(weights, dtype, None)
+        error = _measured(net, seen, tested)
+        if not error <= wanted:
+            raise ValueError(_rounding(wanted, "the linear decoder", error, dtype))
+        net.certificate = RankOneCertificate(error, _TESTED, 0, "linear")
+        return net
     if merges(span - rank):
         raise ValueError(
-            f"A: sees {rank} of the {span} dimensions of these matrices, and the rest holds the "
-            "difference of two of rank one, which no decoder tells apart; measure "
+            f"A: sees {rank} of the {span} dimensions of these matrices to rounding, and the rest "
+            "holds the difference of two of rank one, which no decoder tells apart; measure "
             f"{span} times, or otherwise"
         )
     features, first = min(64, most), 0.0
     while True:
         fitted = draw(6 * features + 1000, generator)
-        net = random_feature_approximator(
+        found = random_feature_approximator(
             fitted @ matrix.T, fitted, features, ridge=1e-10, seed=int(generator.integers(1 << 32))
         )
-        error = float(np.linalg.norm(net(seen) - tested, axis=1).max())
+        error = _measured(found, seen, tested)
         if error <= wanted:
-            certificate = RankOneCertificate(error, _TESTED, features, "random features")
-            return CertifiedNetwork.build(list(net.weights), dtype, certificate)
+            net = CertifiedNetwork.build(list(found.weights), dtype, None)
+            error = _measured(net, seen, tested)
+            if not error <= wanted:
+                raise ValueError(_rounding(wanted, f"a fit of {features} features", error, dtype))
+            net.certificate = RankOneCertificate(error, _TESTED, features, "random features")
+            return net
         first = first or error
         still = features >= _ENOUGH and error > 0.9 * first
         if still or features == most:
@@ -232,3 +243,17 @@ def _fit(
                 f"or measure {span} times, where the decoder is linear"
             )
         features = min(2 * features, most)
+
+
+def _measured(net: ReLUNetwork, seen: np.ndarray, tested: np.ndarray) -> float:
+    """The largest error of the network itself, in its dtype, on measurements rounded to it."""
+    (measurements,) = rounded([seen], net.dtype, "A", "measurement")
+    return float(np.linalg.norm(net(measurements) - tested, axis=1).max())
+
+
+def _rounding(wanted: float, decoder: str, error: float, dtype: np.dtype) -> str:
+    wider = "" if dtype == np.float64 else "A of dtype float64, "
+    return (
+        f"relative_error: got {wanted}, but rounding in {dtype} makes {decoder} err by "
+        f"{error:.3g}; wanted {wider}a larger relative_error, or a better conditioned A"
+    )

@@ -14,6 +14,8 @@ from homfast.construct.certified import CertifiedNetwork, differences, pairs
 from homfast.construct.support_gauge import Gauge, fit_gauge
 
 _DEPENDENT = 1e-9  # smallest singular value of four unit columns that counts as independent
+_ROUNDING = 30.0  # see `TwoSparseCertificate.error_bound`
+_TESTED = 512  # signals on which rounding that may be fatal is measured
 _BLOCK = 1 << 14
 
 
@@ -29,8 +31,11 @@ class TwoSparseCertificate(NamedTuple):
         From this sharpness on ``F(A x)`` vanishes off the support of every two-sparse x.
     error_bound : float
         ``|F_i(A x) - x_i| <= error_bound |x_i|`` for every two-sparse x, but for rounding, which
-        adds up to about ``30 u M sharpness_needed`` of the largest entry (measured), u = 2^-24 in
-        float32 and 2^-53 in float64; infinite where the sharpness is below `sharpness_needed`.
+        adds to ``d_i |F_i - x_i|`` up to about ``30 u M sharpness_needed`` of the largest
+        ``d_j |x_j|`` (measured), d the norms of the columns, u = 2^-24 in float32 and 2^-53 in
+        float64; infinite where the sharpness is below `sharpness_needed`. Where A has full column
+        rank all of it is rounding: ``|F_i(A x) - x_i| <= error_bound max_j |x_j|``, proved, for
+        ``A x`` computed in the dtype of A; about the condition number of A times u.
     rays : int
         Kink rays checked.
     """
@@ -70,8 +75,10 @@ def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedN
     Raises
     ------
     ValueError
-        Dependent columns, named; m < 4 (unless A has full column rank); or no positive support
-        function within the budget of directions, naming the support.
+        Dependent columns, named; m < 4 (unless A has full column rank); full column rank, but so
+        near dependent columns that rounding in the dtype of A may err by as much as x; no positive
+        support function within the budget of directions, naming the support; or a sharpness at
+        which rounding, measured, errs by half of x.
     MemoryError
         n so large that the hidden layers would not fit 8 GiB.
 
@@ -85,9 +92,9 @@ def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedN
     matrix, dtype = finite_matrix(A)
     sharpness = real(sharpness, "sharpness", 1.0)
     m, n = matrix.shape
-    if np.linalg.matrix_rank(matrix) == n:
-        return _linear(matrix, dtype)
     norms = nonzero_columns(matrix)
+    if np.linalg.matrix_rank(matrix / norms) == n:
+        return _linear(matrix, norms, dtype)
     if m < 4:
         raise ValueError(
             f"A: got shape {matrix.shape}, wanted m >= 4 rows, or full column rank: two two-sparse "
@@ -109,15 +116,55 @@ def two_sparse_decoder(A: Any, sharpness: float, *, seed: int = 0) -> CertifiedN
     certificate = TwoSparseCertificate(
         min(g.kappa for g in gauges), needed, bound, sum(g.rays for g in gauges)
     )
-    return CertifiedNetwork.build(weights, dtype, certificate)
+    net = CertifiedNetwork.build(weights, dtype, certificate, "A, sharpness")
+    rounding = _ROUNDING * float(np.finfo(dtype).eps) / 2 * sharpness * needed
+    if bound < math.inf and rounding > 0.5:
+        error = _measured(net, matrix, norms, generator) - bound
+        if not error < 0.5:
+            wider = "" if dtype == np.float64 else ", or float64"
+            raise ValueError(
+                f"sharpness: got {sharpness:g}, at which rounding in {dtype} makes the network err "
+                f"by {error:.2g} times the signal; wanted {0.5 * sharpness / rounding:.2g} or less"
+                f"{wider}"
+            )
+    return net
 
 
-def _linear(matrix: np.ndarray, dtype: np.dtype) -> CertifiedNetwork:
-    """With full column rank the pseudo-inverse recovers every signal."""
-    m = matrix.shape[0]
+def _linear(matrix: np.ndarray, norms: np.ndarray, dtype: np.dtype) -> CertifiedNetwork:
+    """With full column rank the pseudo-inverse recovers every signal, but for rounding."""
+    m, n = matrix.shape
+    inverse = np.linalg.pinv(matrix / norms, rcond=0.0) / norms[:, None]
     carry = pairs(differences(np.eye(m)))
-    weights = [pairs(np.eye(m)), carry, differences(np.linalg.pinv(matrix))]
-    return CertifiedNetwork.build(weights, dtype, TwoSparseCertificate(math.inf, 0.0, 0.0, 0))
+    net = CertifiedNetwork.build([pairs(np.eye(m)), carry, differences(inverse)], dtype, None)
+    # P as the network has it: |P A - 1| |x|, with what float64 loses in saying so, and the rounding
+    # of A x and of P (A x), of two and of m terms.
+    kept = net.weights[-1][:, :m].astype(np.float64)
+    unit, double = (float(np.finfo(t).eps) / 2 for t in (dtype, np.float64))
+    load = np.abs(kept) @ np.abs(matrix)
+    errors = np.abs(kept @ matrix - np.eye(n)) + ((m + 4) * unit + (m + 4) * double) * load
+    bound = float(np.sort(errors, axis=1)[:, -2:].sum(axis=1).max())
+    if not bound < 1.0:
+        wider = "" if dtype == np.float64 else "pass float64, "
+        raise ValueError(
+            f"A: columns are so near dependent (condition number "
+            f"{np.linalg.cond(matrix / norms):.2g} of the unit columns) that rounding in {dtype} "
+            f"may err by {bound:.2g} of the signal; {wider}drop a column, or measure more"
+        )
+    net.certificate = TwoSparseCertificate(math.inf, 0.0, bound, 0)
+    return net
+
+
+def _measured(
+    net: CertifiedNetwork, matrix: np.ndarray, norms: np.ndarray, generator: np.random.Generator
+) -> float:
+    """The largest error at some two-sparse signals, for columns of norm one."""
+    n = len(norms)
+    order = generator.random((_TESTED, n)).argsort(axis=1)
+    x, every = np.zeros((_TESTED, n)), np.arange(_TESTED)
+    x[every, order[:, 0]] = 1.0
+    x[every, order[:, 1]] = generator.uniform(-1.0, 1.0, _TESTED)
+    found = net((x / norms @ matrix.T).astype(net.dtype)) * norms
+    return float(np.abs(found - x).max())
 
 
 def _support_part(
@@ -156,7 +203,8 @@ def _assemble(
         block = slice(column, column + len(gauge.coefficients))
         for i, entry in enumerate(support):
             inner[row, :m] = inverse[i]
-            gate[row, block] = sharpness * gauge.coefficients
+            with np.errstate(over="ignore"):  # `build` says what is not finite
+                gate[row, block] = sharpness * gauge.coefficients
             last[entry, row] = (1.0 if len(support) == 2 else 2.0 - n) / norms[entry]
             row += 1
         column = block.stop
