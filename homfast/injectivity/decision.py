@@ -8,7 +8,7 @@ import numpy as np
 
 from homfast import _arrays
 from homfast.construct.arguments import finite, finite_matrix, real, whole
-from homfast.injectivity.flats import FlatSearch, always_active, scaled_rows
+from homfast.injectivity.flats import FlatSearch, always_active
 from homfast.injectivity.separation import ROUNDING
 from homfast.injectivity.witness import falsify, is_collision, verified_pair
 
@@ -66,7 +66,8 @@ def is_injective(
     bias : array, shape (m,), optional
     tolerance : float
         An angle: a yes takes rows (with their biases) that are antiparallel within it as exactly
-        so, and ignores cells thinner than it; `margin` then is at most the tolerance. A no does
+        so, and ignores cells that vanish when the rows around them turn by it and their biases
+        change by it, each relative to itself; `margin` then is at most the tolerance. A no does
         neither: its witness is verified. Below 0.1; below 1e-12, which rounding can tell, it is
         raised to that. Columns are first scaled by powers of two to entries of one size.
     node_limit : int
@@ -160,8 +161,9 @@ def _on_a_line(weight: np.ndarray, shift: np.ndarray) -> Injectivity:
     elif np.isinf(first):
         first = last + max(scale, 1.0)
     gap = first - last
-    margin = np.inf if one_way or scale == 0.0 else abs(gap) / scale
-    if gap <= 4 * np.finfo(np.float64).eps * max(abs(first), abs(last)):
+    size = max(abs(first), abs(last))
+    margin = np.inf if one_way or size == 0.0 else abs(gap) / size
+    if gap <= 4 * np.finfo(np.float64).eps * size:
         return Injectivity(True, None, margin, 0)
     pair = np.array([last + gap / 4]), np.array([last + 3 * gap / 4])
     if is_collision(weight[:, None], shift, pair):
@@ -177,12 +179,9 @@ def _decide(
     generator: np.random.Generator,
 ) -> Injectivity:
     """By pairs that span, by a quick search for a witness, or by the search over flats."""
-    n = matrix.shape[1]
-    units, affine, scale = scaled_rows(matrix, shift)
-    shifts = shift / np.linalg.norm(matrix, axis=1)
-    biased = bool(shift.any())
-    pairs = always_active(units, shifts, tolerance)
-    search = FlatSearch(units, affine, biased, tolerance, pairs)
+    norms = np.linalg.norm(matrix, axis=1)
+    units, shifts = matrix / norms[:, None], shift / norms
+    search = FlatSearch(units, shifts, tolerance, always_active(units, shifts, tolerance))
     if search.spans_at_once:
         return Injectivity(True, None, search.margin_of_yes, 0)
     witness = falsify(matrix, shift, generator)
@@ -190,8 +189,7 @@ def _decide(
         return Injectivity(False, witness, search.margin, 0)
     found = search.run(limit)
     if found.point is not None:
-        point = found.point[:n] * (scale / found.point[n]) if biased else found.point
-        witness = verified_pair(matrix, shift, point)
+        witness = verified_pair(matrix, shift, found.point)
         return Injectivity(None if witness is None else False, witness, found.margin, found.nodes)
     return Injectivity(True if found.complete else None, None, found.margin, found.nodes)
 

@@ -19,9 +19,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from homfast.injectivity.separation import ROUNDING, separate
+from homfast.injectivity.separation import (
+    Separation,
+    bias_scales,
+    separate,
+    separate_affine,
+)
 
 _EPS = np.finfo(np.float64).eps
+_EXACT = 1e-14  # what is left of a convex combination of unit rows that vanishes
 
 
 class Search(NamedTuple):
@@ -31,19 +37,6 @@ class Search(NamedTuple):
     point: np.ndarray | None
     margin: float
     nodes: int
-
-
-def scaled_rows(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Unit rows of W, unit rows of (W, b / scale), and the scale that makes them comparable."""
-    norms = np.linalg.norm(weight, axis=1)
-    shifts = bias / norms
-    scale = float(np.abs(shifts).max(initial=0.0)) or 1.0
-    rows = np.column_stack([weight / norms[:, None], shifts / scale])
-    return (
-        weight / norms[:, None],
-        rows / np.linalg.norm(rows, axis=1, keepdims=True),
-        scale,
-    )
 
 
 class Pairs(NamedTuple):
@@ -85,20 +78,11 @@ class _Flat(NamedTuple):
 
 
 class FlatSearch:
-    """The walk over flats for unit rows `units` and affine rows (last coordinate: the bias)."""
+    """The walk over flats for unit rows `units` and the biases `shifts` that belong to them."""
 
-    def __init__(
-        self,
-        units: np.ndarray,
-        affine: np.ndarray,
-        biased: bool,
-        tolerance: float,
-        start: Pairs,
-    ):
-        self._units, self._tolerance = units, tolerance
-        self._rows = affine if biased else units
-        # With a bias the point is (x, t), t > 0; unbiased, x alone.
-        self._last = -np.eye(affine.shape[1])[-1:] if biased else np.zeros((0, units.shape[1]))
+    def __init__(self, units: np.ndarray, shifts: np.ndarray, tolerance: float, start: Pairs):
+        self._units, self._shifts, self._tolerance = units, shifts, tolerance
+        self._scales = bias_scales(shifts)
         self._blocks = _Blocks(len(units))
         self.margin = np.inf
         self._taken = np.inf  # the largest distance that was taken as zero, if one was
@@ -123,6 +107,13 @@ class FlatSearch:
         """Whether the rows to start with span the space."""
         return len(self._start.basis) == self._units.shape[1]
 
+    def _separate(self, rows: np.ndarray) -> Separation:
+        """A point at which none of some rows is active, or why there is none."""
+        if not self._shifts.any():
+            return separate(self._units[rows], self._tolerance)
+        units, shifts = self._units[rows], self._shifts[rows]
+        return separate_affine(units, shifts, self._scales, self._tolerance)
+
     def run(self, node_limit: int) -> Search:
         """Visit flats until a point is found, none is left, or the limit is reached."""
         if self.spans_at_once:
@@ -138,15 +129,15 @@ class FlatSearch:
             branch = self._blocks.fewest(flat.inside, inactive)
             if branch is None:
                 outside = np.flatnonzero(~flat.inside)
-                found = separate(np.vstack([self._rows[outside], self._last]), self._tolerance)
+                found = self._separate(outside)
                 if found.x is not None:
                     self.margin = min(self.margin, found.margin)
                     return Search(False, found.x, self.margin, nodes)
                 if not found.proved:
                     return Search(False, None, self.margin, nodes)
-                if found.margin > ROUNDING:
+                if found.margin > _EXACT:
                     self._take(found.margin)
-                blocking = outside[found.blocking[found.blocking < len(outside)]]
+                blocking = outside[found.blocking]
                 self._blocks.add(blocking)
                 branch = blocking[~inactive[blocking]]
             if len(flat.basis) == hyperplane or len(branch) == 0:
