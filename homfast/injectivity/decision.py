@@ -110,16 +110,9 @@ def is_injective(
     generator = np.random.default_rng(_arrays.check_seed(seed))
     n = matrix.shape[1]
     kept = matrix.any(axis=1)
-    matrix, shift = matrix[kept], shift[kept]  # rows of zeros tell nothing of x
-    if len(matrix) == 0:
+    if not kept.any():
         return Injectivity(False, (np.zeros(n), np.eye(n)[0]), 0.0, 0)
-    matrix, shift, exponents = _balanced(matrix, shift)
-    if np.abs(shift).max() > _FARTHEST:
-        j = int(np.flatnonzero(kept)[np.abs(shift).argmax()])
-        raise ValueError(
-            f"bias: entry {j} is beyond {_FARTHEST:.3g} times its row of weight, where squares "
-            "overflow; wanted a smaller one, or the row multiplied by a power of two"
-        )
+    matrix, shift, _, exponents = balanced_layer(matrix, shift)
     found = _on_a_line(matrix[:, 0], shift) if n == 1 else None
     if found is None:
         limit = min(limit, int(_WORK / (len(matrix) * n**3)))
@@ -133,20 +126,31 @@ def is_injective(
     return found._replace(witness=(x0, x1))
 
 
-def _balanced(matrix: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """W and b with rows and columns of entries up to one, and the exponents that x is to get.
+def balanced_layer(
+    matrix: np.ndarray, shift: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """W and b with rows and columns of entries up to one, without the rows of zeros.
 
-    A positive factor a row changes nothing, one a column is a change of units of x; powers of two
-    do not round. Tiny rows would have squares of zero, tiny columns would pass for dependent ones.
+    Also the exponents that the rows got, and those that x is to get. A positive factor a row
+    changes nothing, one a column is a change of units of x; powers of two do not round. Tiny rows
+    would have squares of zero, tiny columns would pass for dependent ones.
     """
-
-    def scale_rows(matrix: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        exponent = -np.frexp(np.abs(matrix).max(axis=1))[1]
-        return np.ldexp(matrix, exponent[:, None]), np.ldexp(shift, exponent)
-
-    matrix, shift = scale_rows(matrix, shift)
-    exponents = -np.frexp(np.abs(matrix).max(axis=0))[1]
-    return *scale_rows(np.ldexp(matrix, exponents), shift), exponents
+    kept = np.flatnonzero(matrix.any(axis=1))  # rows of zeros tell nothing of x
+    matrix, shift = matrix[kept], shift[kept]
+    powers = -np.frexp(np.abs(matrix).max(axis=1, initial=0.0))[1]
+    matrix = np.ldexp(matrix, powers[:, None])
+    exponents = -np.frexp(np.abs(matrix).max(axis=0, initial=0.0))[1]
+    matrix = np.ldexp(matrix, exponents)
+    again = -np.frexp(np.abs(matrix).max(axis=1, initial=0.0))[1]
+    with np.errstate(over="ignore"):
+        shift = np.ldexp(shift, powers + again)
+    if np.abs(shift).max(initial=0.0) > _FARTHEST:
+        j = int(kept[np.abs(shift).argmax()])
+        raise ValueError(
+            f"bias: entry {j} is beyond {_FARTHEST:.3g} times its row of weight, where squares "
+            "overflow; wanted a smaller one, or the row multiplied by a power of two"
+        )
+    return np.ldexp(matrix, again[:, None]), shift, powers + again, exponents
 
 
 def _on_a_line(weight: np.ndarray, shift: np.ndarray) -> Injectivity:
