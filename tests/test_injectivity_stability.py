@@ -64,6 +64,43 @@ def test_bounds_hold_when_the_search_is_cut(rng):
     assert cut.lower <= exact.lower and cut.sigma >= exact.sigma
 
 
+@pytest.mark.parametrize("width", [1e-2, 1e-6, 1e-10, 1e-12])
+def test_a_thin_cell_is_counted_or_said(width):
+    """In the cell beside the second row only one row is active: kappa is 0."""
+    weight = np.array([[1.0, 0], [-1, width], [0, 1], [0, -1]])
+    bounds = stability_bounds(weight)
+    assert bounds.lower == 0.0
+    assert bounds.exact == (width > 1e-9) and (bounds.upper == 0.0) == bounds.exact
+    assert stability_bounds(weight, tolerance=0.0).lower == 0.0
+    with_a_pair = np.vstack([weight, [[-1.0, 0.0]]])
+    bounds = stability_bounds(with_a_pair, tolerance=0.0)
+    assert bounds.lower >= 0.3 if width > 1e-12 else not bounds.exact
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-17, 1e-100])
+def test_small_rows_and_columns_are_not_zero(rng, size):
+    four = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+    bounds = stability_bounds(four * [1.0, size])
+    np.testing.assert_allclose(bounds[:3], [size / 2, size / np.sqrt(2), size], rtol=1e-12)
+    assert bounds.exact
+    B = rng.standard_normal((3, 3))
+    for scaled in (B * [1.0, 1.0, size], B * [[size], [1.0], [1.0]]):
+        dual = np.linalg.inv(B)  # |(B D)^-1| = |D^-1 B^-1| is about that of its largest part
+        largest = np.linalg.norm(dual[2] if scaled[0, 0] == B[0, 0] else dual[:, 0]) / size
+        bounds = stability_bounds(np.vstack([scaled, -scaled]))
+        assert bounds.exact and bounds.sigma == pytest.approx(1 / largest, rel=10 * size + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "error"),
+    [(-1.0, ValueError), (np.nan, ValueError), (np.inf, ValueError), (0.5, ValueError),
+     ("a", TypeError), (None, TypeError), (True, TypeError)],
+)  # fmt: skip
+def test_a_tolerance_that_is_none_is_named(tolerance, error):
+    with pytest.raises(error, match="tolerance: got"):
+        stability_bounds(minimal_weight(2), tolerance=tolerance)
+
+
 # The inverse --------------------------------------------------------------------------------------
 
 

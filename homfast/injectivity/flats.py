@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from homfast.injectivity.separation import (
+    EXACT,
     Separation,
     bias_scales,
     separate,
@@ -27,7 +28,6 @@ from homfast.injectivity.separation import (
 )
 
 _EPS = np.finfo(np.float64).eps
-_EXACT = 1e-14  # what is left of a convex combination of unit rows that vanishes
 
 
 class Search(NamedTuple):
@@ -135,7 +135,7 @@ class FlatSearch:
                     return Search(False, found.x, self.margin, nodes)
                 if not found.proved:
                     return Search(False, None, self.margin, nodes)
-                if found.margin > _EXACT:
+                if found.margin > EXACT:
                     self._take(found.margin)
                 blocking = outside[found.blocking]
                 self._blocks.add(blocking)

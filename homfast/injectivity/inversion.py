@@ -9,6 +9,7 @@ import numpy as np
 from homfast import _arrays
 from homfast._scipy import scipy_module
 from homfast.injectivity.decision import balanced_layer, checked_layer
+from homfast.injectivity.triangular import triangular
 
 _KEPT = 1e-10  # singular values, of the largest, that count as full rank
 _EVEN = 2.0**10  # entries whose rounding differs by less count alike
@@ -136,7 +137,7 @@ def _solve(layer: _Layer, active: np.ndarray, z: np.ndarray, eps: float) -> np.n
     powers = layer.powers[active]
     weighted = np.maximum(powers.min() - powers, -_FARTHEST_APART)[:, None]
     rows, wanted = np.ldexp(rows, weighted), np.ldexp(targets[noisy].T, weighted)
-    factor, order, images = _triangular(rows, wanted)
+    factor, order, images = triangular(rows, wanted)
     solved[np.ix_(noisy, order)] = np.linalg.solve(factor, images).T
     violation = solved @ others.T + limits
     allowed = 1e-12 * layer.rounding(solved)[:, ~active]
@@ -157,36 +158,13 @@ def _by_the_surest(
     error = np.maximum(z, np.abs(layer.shifts))[active]
     for _ in range(2):  # the rounding asks for the size of x, which the first round tells
         error = np.maximum(error / error.max(), 2.0**-_FARTHEST_APART)
-        factor, order, images = _triangular(rows / error[:, None], (targets / error)[:, None])
+        factor, order, images = triangular(rows / error[:, None], (targets / error)[:, None])
         x = np.empty(rows.shape[1])
         x[order] = np.linalg.solve(factor, images[:, 0])
         error = layer.rounding(x)[active]
         if not error.all():
             break
     return x
-
-
-def _triangular(rows: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """R, an order of the columns and Q^T targets, with ``rows[:, order] = Q R``.
-
-    By reflections, largest rows first, largest columns first: each row then counts to its own
-    rounding, whatever the size of the others (Cox and Higham, Stability of Householder QR
-    factorization for weighted least squares problems, 1998).
-    """
-    first = np.argsort(-np.abs(rows).max(axis=1), kind="stable")
-    rows, targets = rows[first], targets[first]
-    n = rows.shape[1]
-    order = np.arange(n)
-    for j in range(n):
-        largest = j + int(np.argmax(np.linalg.norm(rows[j:, j:], axis=0)))
-        rows[:, [j, largest]] = rows[:, [largest, j]]
-        order[[j, largest]] = order[[largest, j]]
-        mirror = rows[j:, j] / np.abs(rows[j:, j]).max()
-        mirror[0] += np.copysign(np.linalg.norm(mirror), mirror[0])
-        mirror /= np.linalg.norm(mirror)
-        rows[j:] -= 2 * np.outer(mirror, mirror @ rows[j:])
-        targets[j:] -= 2 * np.outer(mirror, mirror @ targets[j:])
-    return np.triu(rows[:n]), order, targets[:n]
 
 
 def _nearest(

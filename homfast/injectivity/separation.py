@@ -9,6 +9,7 @@ import numpy as np
 from homfast._scipy import scipy_module
 
 ROUNDING = 1e-12  # of a convex combination of unit rows
+EXACT = 1e-14  # what is left of one that vanishes
 _NEXT_SCALE = 2.0**-10
 
 
