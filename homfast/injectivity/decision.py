@@ -8,7 +8,8 @@ import numpy as np
 
 from homfast import _arrays
 from homfast.construct.arguments import finite, finite_matrix, real, whole
-from homfast.injectivity.flats import FlatSearch, always_active
+from homfast.injectivity.flats import FlatSearch
+from homfast.injectivity.rows import always_active, distinct
 from homfast.injectivity.separation import ROUNDING
 from homfast.injectivity.witness import falsify, is_collision, verified_pair
 
@@ -182,7 +183,30 @@ def _decide(
     limit: int,
     generator: np.random.Generator,
 ) -> Injectivity:
-    """By pairs that span, by a quick search for a witness, or by the search over flats."""
+    """By pairs that span, by a quick search for a witness, or by the search over flats.
+
+    Of rows that are positive multiples of one another, with their biases, the first stands for all;
+    witnesses are verified on all.
+    """
+    decided = _decide_distinct(*_distinct(matrix, shift), tolerance, limit, generator)
+    if decided.witness is None or is_collision(matrix, shift, decided.witness):
+        return decided
+    return decided._replace(decision=None, witness=None)
+
+
+def _distinct(matrix: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    norms = np.linalg.norm(matrix, axis=1)
+    kept = distinct(matrix / norms[:, None], shift / norms)
+    return matrix[kept], shift[kept]
+
+
+def _decide_distinct(
+    matrix: np.ndarray,
+    shift: np.ndarray,
+    tolerance: float,
+    limit: int,
+    generator: np.random.Generator,
+) -> Injectivity:
     norms = np.linalg.norm(matrix, axis=1)
     units, shifts = matrix / norms[:, None], shift / norms
     search = FlatSearch(units, shifts, tolerance, always_active(units, shifts, tolerance))

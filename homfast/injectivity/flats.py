@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from homfast.injectivity.rows import Pairs
 from homfast.injectivity.separation import (
     EXACT,
     Separation,
@@ -28,6 +29,7 @@ from homfast.injectivity.separation import (
 )
 
 _EPS = np.finfo(np.float64).eps
+_CLEARLY = 1e-6  # the distance of a row to a flat that rounding does not touch
 
 
 class Search(NamedTuple):
@@ -37,37 +39,6 @@ class Search(NamedTuple):
     point: np.ndarray | None
     margin: float
     nodes: int
-
-
-class Pairs(NamedTuple):
-    """Rows of antiparallel pairs, one a pair, and how far each pair is from exactly so.
-
-    rows : indices, those with the exactest partners first; slips : the angle, or the gap between
-    the biases relative to them.
-    """
-
-    rows: np.ndarray
-    slips: np.ndarray
-
-
-def always_active(units: np.ndarray, shifts: np.ndarray, tolerance: float) -> Pairs:
-    """Antiparallel pairs within `tolerance`, of which one row is active at every x."""
-    found: list[tuple[float, int]] = []
-    block = 512
-    for start in range(0, len(units), block):
-        cosine = units[start : start + block] @ units.T
-        for i, j in np.argwhere(cosine < -1.0 + 1e-12 + tolerance):
-            first = start + int(i)
-            if first > j:
-                continue
-            angle = float(np.linalg.norm(units[first] + units[j]))
-            gap = max(0.0, -float(shifts[first] + shifts[j]))
-            if gap > 0:
-                gap /= max(abs(shifts[first]), abs(shifts[j]))
-            if max(angle, gap) <= tolerance:
-                found.append((max(angle, gap), first))
-    found.sort()
-    return Pairs(np.array([j for _, j in found], np.intp), np.array([slip for slip, _ in found]))
 
 
 class _Flat(NamedTuple):
@@ -86,13 +57,41 @@ class FlatSearch:
         self._blocks = _Blocks(len(units))
         self.margin = np.inf
         self._taken = np.inf  # the largest distance that was taken as zero, if one was
-        nothing = np.zeros((0, units.shape[1]))
-        flat = _Flat(nothing, np.zeros((0, 0)), units, np.zeros(len(units), bool))
-        for j, slip in zip(start.rows, start.slips, strict=True):
+        flat = self._first(start.rows)
+        spanning = len(flat.basis)
+        if spanning:
+            self._take(float(start.slips[:spanning].max()))
+        for j, slip in zip(start.rows[spanning:], start.slips[spanning:], strict=True):
             if not flat.inside[j]:
                 flat = self._children(flat, np.array([j]))[0]
                 self._take(float(slip))
         self._start = flat
+
+    def _first(self, rows: np.ndarray) -> _Flat:
+        """The flat of the rows that come before one that is nearly dependent on those before it.
+
+        As `_children` gives it row by row, at the cost of one factorization.
+        """
+        units, n = self._units, self._units.shape[1]
+        rows = rows[:n]
+        basis, upper = np.linalg.qr(units[rows].T)
+        apart_by = np.abs(np.diag(upper))
+        near = np.flatnonzero(apart_by <= max(_CLEARLY, 2 * self._tolerance))
+        count = int(near[0]) if len(near) else len(rows)
+        inverse = np.linalg.inv(upper[:count, :count].T)
+        error = 8 * n * _EPS * float(np.linalg.norm(inverse))
+        if count == 0 or error > apart_by[:count].min() / 2:
+            nothing = np.zeros((0, n))
+            return _Flat(nothing, np.zeros((0, 0)), units, np.zeros(len(units), bool))
+        basis = basis[:, :count].T
+        along = units @ basis.T
+        apart = units - along @ basis
+        left = np.einsum("ij,ij->i", apart, apart)
+        squares = np.cumsum(np.column_stack([left, along[:, :0:-1] ** 2]), axis=1)
+        distance = np.sqrt(squares)  # to the flats of all rows, of all but one, and so on
+        outside = distance > max(self._tolerance, error)
+        self.margin = float(distance[outside].min(initial=np.inf))
+        return _Flat(basis, inverse, apart, ~outside[:, 0])
 
     def _take(self, distance: float) -> None:
         self._taken = distance if np.isinf(self._taken) else max(self._taken, distance)

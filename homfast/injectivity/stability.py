@@ -82,7 +82,7 @@ def stability_bounds(
     units /= np.linalg.norm(units, axis=1, keepdims=True)
 
     # Depth first over signs of the rows in turn: more active rows only raise the singular value.
-    start = generator.standard_normal(n)
+    start: np.ndarray = generator.standard_normal((n,))
     start /= np.linalg.norm(start)
     stack: list[tuple[int, np.ndarray, np.ndarray, float]] = [(0, np.zeros(m, bool), start, 0.0)]
     nodes, unsure = 0, np.inf

@@ -27,6 +27,9 @@ def verified_pair(
         if len(sizes) == n and sizes[-1] > 1e-12 * np.sqrt(n):
             return None
         direction = basis[-1]
+        least = 1e-12 * np.sqrt(n)
+        seen = np.linalg.lstsq(units, units @ direction, rcond=min(1.0, least / sizes[0]))[0]
+        direction = direction - seen  # what rounding left in it of the rows
         direction[np.abs(direction) <= 4 * n * _EPS] = 0.0
         # Of the direction itself: beside large points its image hides in their rounding.
         if np.abs(units @ direction).max() > (8 + n) * _EPS * sizes[0]:
