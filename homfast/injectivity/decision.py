@@ -28,11 +28,17 @@ class Injectivity(NamedTuple):
         For False: two points, float64, shape (n,), with ``relu(W x0 + b) = relu(W x1 + b)``,
         verified by evaluation, to its rounding in each component.
     margin : float
-        The smallest distance, of a row to a flat or of a cell to vanishing, that a decision hung
-        on: above the tolerance, the answer is that of all weights that are closer than it, as far
-        as was looked. A yes that takes rows as antiparallel (with their biases) or a thin cell as
-        none has the largest distance that it took as zero, at most the tolerance: 0 where pairs are
-        exact. It is the answer of some weight that close, not of all.
+        How near a coincidence the search came, not a radius within which every weight has the same
+        answer: rows moved by half of it change some. With rows and columns scaled as `is_injective`
+        does and rows then of norm one, it is the least, over what was met, of the Euclidean
+        distance of a row to the span of others that does not hold it, and the depth of the witness:
+        the largest t with ``<row, x> <= -t`` for the rows that are to be inactive and a unit x;
+        with biases for unit rows of ``(W, b / r)`` and a unit ``(x, r)``, r the unit of length that
+        found it. For n = 1 the gap between the kinks, over the larger one. inf where nothing was
+        looked at. A yes that takes rows as antiparallel (with their biases) or a thin cell as none
+        has the largest distance that it took as zero, at most the tolerance: 0 where pairs are
+        exact. That distance is by how much rows would turn and biases change, each relative to
+        itself; the answer is that of some weight that close, not of all.
     nodes : int
         Flats visited.
     """
