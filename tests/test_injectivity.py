@@ -475,6 +475,16 @@ def test_a_far_bias_does_not_hide_a_cell_between_near_ones(far):
         assert is_injective(weight, overlapping).decision is True
 
 
+def test_a_cell_is_looked_for_at_the_scale_of_its_own_biases():
+    """A slab of 1 beside 2e6, in units of 1e9 thinner than the tolerance."""
+    half = np.array([[1.0, 2.0], [1.0, 1.0]])
+    weight = np.vstack([half, -half])
+    bias = np.array([1999999.0, 1e9, -2e6, -1e9])
+    found = is_injective(weight, bias)
+    assert found.decision is False
+    check_witness(weight, bias, found.witness)
+
+
 def injective_in_the_plane(weight, bias):
     """Exactly, for integers: every cell has a vertex, and the cells around each are looked at."""
 

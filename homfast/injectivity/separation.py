@@ -10,7 +10,6 @@ from homfast._scipy import scipy_module
 
 ROUNDING = 1e-12  # of a convex combination of unit rows
 EXACT = 1e-14  # what is left of one that vanishes
-_NEXT_SCALE = 2.0**-10
 
 
 class Separation(NamedTuple):
@@ -66,13 +65,16 @@ def separate(rows: np.ndarray, tolerance: float) -> Separation:
     return Separation(direction, margin, blocking)
 
 
-def bias_scales(shifts: np.ndarray) -> np.ndarray:
-    """Sizes of the biases of unit rows, largest first, a factor 1024 or more apart; or [1]."""
+def bias_scales(shifts: np.ndarray, apart: float = 8.0) -> np.ndarray:
+    """Sizes of the biases of unit rows, largest first, so that each is `apart` at most below one.
+
+    At a scale this many times too large a cell looks thinner by as much. [1] without biases.
+    """
     left = np.sort(np.abs(shifts[shifts != 0]))
     scales = []
     while len(left):
         scales.append(left[-1])
-        left = left[left < _NEXT_SCALE * left[-1]]
+        left = left[left < left[-1] / apart]
     return np.array(scales or [1.0])
 
 

@@ -79,7 +79,7 @@ def falsify(
     count = int(np.clip(4e6 / (m * n), 4, 512))
     points = np.vstack([-mean, mean, generator.standard_normal((count, n)) / np.sqrt(n)])
     if shifts.any():
-        radii = np.outer(bias_scales(shifts)[:_SCALES], (0.3, 2.0, 30.0)).ravel()
+        radii = np.outer(bias_scales(shifts, 1024.0)[:_SCALES], (0.3, 2.0, 30.0)).ravel()
         points = np.vstack([radius * points for radius in radii])
 
     def active(candidates: np.ndarray) -> np.ndarray:
