@@ -41,7 +41,7 @@ def stability_bounds(
         bounds are valid but not `exact`.
     tolerance : float
         An angle, below 0.1, raised to 1e-12 at least: cells thinner than it are not entered, and
-        the result is not `exact` where they matter. Those thinner than 1e-14 are taken as none:
+        the result is not `exact` where they matter. Those thinner than 1e-13 are taken as none:
         rows that are antiparallel but for rounding.
     seed : int
         Of the sampled cells that the search begins with.
