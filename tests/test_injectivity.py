@@ -1,5 +1,9 @@
 """Injectivity of ReLU layers: decided as enumeration decides it, every "no" with a witness."""
 
+import itertools
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -18,7 +22,8 @@ from homfast.injectivity import (
     is_injective_convolution,
     minimal_weight,
 )
-from homfast.injectivity.flats import FlatSearch, Pairs
+from homfast.injectivity.flats import FlatSearch
+from homfast.injectivity.rows import Pairs, always_active
 
 
 def cell_without_span(weight, bias):
@@ -278,7 +283,7 @@ def test_a_flat_of_nearly_parallel_rows_is_known_to_rounding_over_their_angle(se
     plane = np.vstack([[1.0, 0.0], [1.0, 3e-9], rng.standard_normal((5, 2))]) @ frame[:2]
     units = np.vstack([plane / np.linalg.norm(plane, axis=1, keepdims=True), frame[2:]])
     nothing = Pairs(np.zeros(0, np.intp), np.zeros(0))
-    search = FlatSearch(units, np.pad(units, ((0, 0), (0, 1))), False, 1e-12, nothing)
+    search = FlatSearch(units, np.zeros(len(units)), 1e-12, nothing)
     flat = search._children(search._start, np.array([0]))[0]
     assert flat.inside.tolist() == [True] + 7 * [False]
     flat = search._children(flat, np.array([1]))[0]
@@ -337,6 +342,76 @@ def test_a_line_is_decided_by_its_kinks(rng):
         assert -c - 1 < x0 < x1 < -c
 
 
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_rows_that_are_repeated_count_once(factor):
+    """What took a time quadratic in the repetitions, and came to no end."""
+    three = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+    many = np.vstack([np.repeat(three, 4000, axis=0), factor * np.repeat(three, 4000, axis=0)])
+    found = is_injective(many)
+    assert found.decision is False and found.margin == is_injective(three).margin
+    check_witness(many, None, found.witness)
+    four = np.vstack([many, [[0.0, -0.1]]])
+    assert is_injective(four) == (True, None, 0.0, 0)
+    shifts = np.tile([1.0, 2.0], len(four))[: len(four)]
+    found = is_injective(four, -shifts)
+    assert found.decision is False
+    check_witness(four, -shifts, found.witness)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_repeated_rows_change_no_answer(rng, n):
+    for _ in range(10):
+        weight, bias = rng.standard_normal((5 * n, n)), 0.3 * rng.standard_normal(5 * n)
+        scale = rng.uniform(0.1, 9.0, 15 * n)
+        many = np.tile(weight, (3, 1)) * scale[:, None]
+        assert is_injective(many).decision == is_injective(weight).decision
+        found = is_injective(many, np.tile(bias, 3) * scale)
+        assert found.decision == is_injective(weight, bias).decision
+
+
+@pytest.mark.parametrize("tolerance", [1e-12, 1e-9, 1e-3, 0.09])
+def test_antiparallel_pairs_are_those_of_all_pairs(rng, tolerance):
+    units = rng.standard_normal((60, 3))
+    turned = -units * rng.uniform(0.5, 2, (60, 1)) + rng.choice([0, 1e-10, 1e-2], (60, 1)) * (
+        rng.standard_normal((60, 3))
+    )
+    units = rng.permutation(np.vstack([units, turned, turned[:20]]))
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    shifts = rng.choice([0.0, 1.0, -1.0], len(units))
+    found = always_active(units, shifts, tolerance)
+    expected = {}
+    for i, j in itertools.combinations(range(len(units)), 2):
+        gap = max(0.0, -(shifts[i] + shifts[j])) / max(abs(shifts[i]), abs(shifts[j]), 1e-300)
+        slip = max(np.linalg.norm(units[i] + units[j]), gap)
+        if slip <= tolerance:
+            expected[i] = min(slip, expected.get(i, np.inf))
+    assert dict(zip(found.rows.tolist(), found.slips.tolist(), strict=True)) == expected
+    assert (np.diff(found.slips) >= 0).all() and len(expected) > 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_first_flat_is_that_of_its_rows_one_by_one(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    B = rng.standard_normal((5, 7))
+    weight = np.vstack([B, -B, -B[:1], B[:2] + B[1:3], rng.standard_normal((6, 7))])
+    units = weight / np.linalg.norm(weight, axis=1, keepdims=True)
+    start = always_active(units, np.zeros(len(units)), 1e-9)
+    once = FlatSearch(units, np.zeros(len(units)), 1e-9, start)
+    monkeypatch.setattr("homfast.injectivity.flats._CLEARLY", 10.0)
+    slowly = FlatSearch(units, np.zeros(len(units)), 1e-9, start)
+    np.testing.assert_array_equal(once._start.inside, slowly._start.inside)
+    np.testing.assert_allclose(np.abs(once._start.basis), np.abs(slowly._start.basis), atol=1e-12)
+    np.testing.assert_allclose(once._start.apart, slowly._start.apart, atol=1e-12)
+    assert once.margin == pytest.approx(slowly.margin)
+    assert once.margin_of_yes == pytest.approx(slowly.margin_of_yes)
+
+
+def test_large_pairs_span_at_once():
+    assert is_injective(minimal_weight(200)) == (True, None, 0.0, 0)
+    found = is_injective_convolution(np.array([[1.0], [-1.0]]), (300,))
+    assert found == (True, None, 0.0, 0)
+
+
 def test_undecided_is_said():
     weight = np.random.default_rng(5).standard_normal((40, 8))
     found = is_injective(weight, node_limit=50)
@@ -376,6 +451,97 @@ def test_float32_weights_are_taken():
     assert minimal_weight(4, 2, dtype=np.float32).dtype == np.float32
 
 
+# Biases of many sizes -----------------------------------------------------------------------------
+
+FOUR = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+
+
+@pytest.mark.parametrize("far", [1.0, 1e6, 1e9, 1e12, 1e15, 1e100])
+def test_a_far_bias_does_not_hide_a_cell_between_near_ones(far):
+    """(0, 0) and (0.5, 0) have one image, however far the border of the other rows is."""
+    with_a_fifth = np.vstack([FOUR, [[1.0, 1.0]]])
+    for weight, bias in (
+        (FOUR, [-1.0, -1.0, far, -far]),
+        (FOUR, [-1e-3, -1e-3, far, -far]),
+        (with_a_fifth, [-1.0, -1.0, 0.0, 0.0, -far]),
+    ):
+        found = is_injective(weight, np.array(bias))
+        assert found.decision is False and found.margin > 0.1
+        x0, x1 = found.witness
+        values = [np.maximum(weight @ x + bias, 0) for x in (x0, x1)]
+        np.testing.assert_array_equal(values[0], values[1])
+        assert np.abs(x0 - x1).max() > 1e-6 * np.abs(bias).min()
+        overlapping = np.array([1.0, -1.0, *bias[2:]])
+        assert is_injective(weight, overlapping).decision is True
+
+
+def test_a_cell_is_looked_for_at_the_scale_of_its_own_biases():
+    """A slab of 1 beside 2e6, in units of 1e9 thinner than the tolerance."""
+    half = np.array([[1.0, 2.0], [1.0, 1.0]])
+    weight = np.vstack([half, -half])
+    bias = np.array([1999999.0, 1e9, -2e6, -1e9])
+    found = is_injective(weight, bias)
+    assert found.decision is False
+    check_witness(weight, bias, found.witness)
+
+
+def injective_in_the_plane(weight, bias):
+    """Exactly, for integers: every cell has a vertex, and the cells around each are looked at."""
+
+    def cross(p, q):
+        return p[0] * q[1] - p[1] * q[0]
+
+    rows = [(int(a), int(b)) for a, b in weight]
+    shifts = [Fraction(int(b)) for b in bias]
+    if not any(cross(p, q) for p in rows for q in rows):
+        return False
+    for i, j in itertools.combinations(range(len(rows)), 2):
+        (p, q), area = (rows[i], rows[j]), cross(rows[i], rows[j])
+        if area == 0:
+            continue
+        x = (-shifts[i] * q[1] + shifts[j] * p[1]) / area
+        y = (-p[0] * shifts[j] + q[0] * shifts[i]) / area
+        values = [r[0] * x + r[1] * y + b for r, b in zip(rows, shifts, strict=True)]
+        through = {
+            (r[0] // math.gcd(*r), r[1] // math.gcd(*r))
+            for r, v in zip(rows, values, strict=True)
+            if v == 0
+        }
+        rays = {(-s * r[1], s * r[0]) for r in through for s in (1, -1)}
+        rays = sorted(rays, key=lambda ray: math.atan2(ray[1], ray[0]))
+        for ray, following in zip(rays, rays[1:] + rays[:1], strict=True):
+            between = (ray[0] + following[0], ray[1] + following[1])
+            active = [
+                r
+                for r, v in zip(rows, values, strict=True)
+                if v > 0 or (v == 0 and r[0] * between[0] + r[1] * between[1] > 0)
+            ]
+            if not any(cross(p, q) for p in active for q in active):
+                return False
+    return True
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_biases_of_many_sizes_are_decided_as_in_exact_arithmetic(block):
+    rng = np.random.default_rng(block)
+    counts = {True: 0, False: 0, None: 0}
+    for _ in range(60):
+        weight = rng.integers(-2, 3, (int(rng.integers(4, 10)), 2))
+        paired = rng.integers(0, 2)
+        if paired:
+            weight = np.vstack([weight[:3], -weight[:3], weight[3:]])
+        weight = weight[weight.any(axis=1)]
+        bias = rng.integers(-3, 4, len(weight)) * 10 ** rng.choice([0, 3, 6, 9, 12], len(weight))
+        exact = injective_in_the_plane(weight, bias)
+        found = is_injective(weight.astype(float), bias.astype(float))
+        counts[found.decision] += 1
+        if found.decision and not exact:  # a cell thinner than the tolerance, which the margin says
+            assert 0 < found.margin <= 1e-9
+        else:
+            assert found.decision in (exact, None)
+    assert min(counts[True], counts[False]) > 5 and counts[None] < 3
+
+
 # Convolutions and thresholds ----------------------------------------------------------------------
 
 
@@ -412,6 +578,22 @@ def test_thresholds():
     assert 0.5 < gaussian_probability_bound(60, 3) < 1
     # One dimension: injective unless all m signs agree.
     assert gaussian_probability_bound(5, 1) == pytest.approx(1 - 2 * 0.5**5)
+    for n in (600, 2000):  # where binomials leave the range
+        assert gaussian_probability_bound(2 * n, n) == 0.0
+    assert 1 - 1e-15 < gaussian_probability_bound(240_000, 20_000) < 1
+    assert gaussian_probability_bound(240_000, 23_500) == 0.0
+    with pytest.raises(ValueError, match=r"m: got .*, wanted an integer from 1"):
+        gaussian_probability_bound(10**400, 2)
+
+
+@pytest.mark.parametrize("m", [10, 60, 500, 1000])
+def test_the_bound_by_logarithms_is_below_the_exact_one(m, monkeypatch):
+    sizes = [n for n in range(1, m // 2) if gaussian_probability_bound(m, n) > 0]
+    exact = [gaussian_probability_bound(m, n) for n in sizes]
+    monkeypatch.setattr("homfast.injectivity.thresholds._IN_INTEGERS", 0)
+    rounded = [gaussian_probability_bound(m, n) for n in sizes]
+    assert (np.array(rounded) <= exact).all()
+    np.testing.assert_allclose(rounded, exact, atol=1e-6)
 
 
 # Bad input ----------------------------------------------------------------------------------------
@@ -445,6 +627,10 @@ def test_sizes_that_do_not_fit_and_filters_of_no_axes_are_named():
     for call in (injective_filters, lambda box: is_injective_convolution(np.ones((2, 3)), box)):
         with pytest.raises(ValueError, match="got no axes, wanted one integer an axis"):
             call(())
+    with pytest.raises(ValueError, match=r"box: .* placements of 2 filters.*choose a smaller box"):
+        is_injective_convolution(np.ones((2, 1, 1)), (10**7, 10**7))
+    with pytest.raises(MemoryError, match=r"box: 2000 placements .*choose a smaller box"):
+        is_injective_convolution(np.ones((2, 10**6 - 999)), (10**6,))
 
 
 def test_scipy_is_named_where_it_is_absent(monkeypatch):

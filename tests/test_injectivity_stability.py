@@ -64,6 +64,43 @@ def test_bounds_hold_when_the_search_is_cut(rng):
     assert cut.lower <= exact.lower and cut.sigma >= exact.sigma
 
 
+@pytest.mark.parametrize("width", [1e-2, 1e-6, 1e-10, 1e-12])
+def test_a_thin_cell_is_counted_or_said(width):
+    """In the cell beside the second row only one row is active: kappa is 0."""
+    weight = np.array([[1.0, 0], [-1, width], [0, 1], [0, -1]])
+    bounds = stability_bounds(weight)
+    assert bounds.lower == 0.0
+    assert bounds.exact == (width > 1e-9) and (bounds.upper == 0.0) == bounds.exact
+    assert stability_bounds(weight, tolerance=0.0).lower == 0.0
+    with_a_pair = np.vstack([weight, [[-1.0, 0.0]]])
+    bounds = stability_bounds(with_a_pair, tolerance=0.0)
+    assert bounds.lower >= 0.3 if width > 1e-12 else not bounds.exact
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-17, 1e-100])
+def test_small_rows_and_columns_are_not_zero(rng, size):
+    four = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+    bounds = stability_bounds(four * [1.0, size])
+    np.testing.assert_allclose(bounds[:3], [size / 2, size / np.sqrt(2), size], rtol=1e-12)
+    assert bounds.exact
+    B = rng.standard_normal((3, 3))
+    for scaled in (B * [1.0, 1.0, size], B * [[size], [1.0], [1.0]]):
+        dual = np.linalg.inv(B)  # |(B D)^-1| = |D^-1 B^-1| is about that of its largest part
+        largest = np.linalg.norm(dual[2] if scaled[0, 0] == B[0, 0] else dual[:, 0]) / size
+        bounds = stability_bounds(np.vstack([scaled, -scaled]))
+        assert bounds.exact and bounds.sigma == pytest.approx(1 / largest, rel=10 * size + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "error"),
+    [(-1.0, ValueError), (np.nan, ValueError), (np.inf, ValueError), (0.5, ValueError),
+     ("a", TypeError), (None, TypeError), (True, TypeError)],
+)  # fmt: skip
+def test_a_tolerance_that_is_none_is_named(tolerance, error):
+    with pytest.raises(error, match="tolerance: got"):
+        stability_bounds(minimal_weight(2), tolerance=tolerance)
+
+
 # The inverse --------------------------------------------------------------------------------------
 
 
@@ -78,6 +115,46 @@ def test_values_are_inverted(rng, n, biased):
     x = rng.standard_normal((3, 20, n))
     z = np.maximum(x @ weight.T + bias, 0)
     np.testing.assert_allclose(invert(weight, z, bias), x, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-8, 1e-13, 1e-17, 1e-60])
+def test_rows_and_biases_of_many_sizes_are_inverted(rng, size):
+    """A small row is active where its entry is not zero, not beside the largest entry."""
+    four = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+    for x in ([1.0, 1.0], [1.0, -2.0], [-1e-3, 1e6], [3.0, 1e-9], [0.0, -1.0]):
+        for rows, units in (([1.0, 1.0, size, size], 1.0), ([1.0] * 4, np.array([1.0, size]))):
+            weight = four * np.array(rows)[:, None] * units
+            found = invert(weight, np.maximum(weight @ x, 0))
+            np.testing.assert_allclose(found, x, rtol=1e-12, atol=1e-20)
+    weight = np.vstack([four @ [[1.0, 1.0], [-0.5, 1.0]], rng.standard_normal((3, 2))])
+    scale = np.array([1.0, 1.0, size, size, size, 1.0, 1e-3])
+    x = rng.standard_normal((200, 2))
+    z = np.maximum(x @ (weight * scale[:, None]).T, 0)
+    np.testing.assert_allclose(invert(weight * scale[:, None], z), x, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e10, 1e13, 2.0**52])
+def test_a_large_bias_hides_no_other_row(far):
+    weight = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+    bias = np.array([far, -far, 0.0, 0.0])
+    for x in ([1.0, 1.0], [-3.0, -0.1], [2.0, 1e-9]):
+        found = invert(weight, np.maximum(weight @ x + bias, 0), bias)
+        np.testing.assert_allclose(found, x, rtol=1e-12)
+    # What a sharp entry knows a blunt one does not spoil.
+    more, shifts = np.vstack([weight, [[1.0, 0.0], [-1.0, 0.0]]]), np.append(bias, [0.0, 0.0])
+    x = np.array([np.pi, 0.5])
+    found = invert(more, np.maximum(more @ x + shifts, 0), shifts)
+    np.testing.assert_allclose(found, x, rtol=1e-12)
+
+
+def test_noise_is_met_in_the_least_squares_of_the_rows_as_given(rng):
+    """Rows of small size count little beside noise, columns of small size are units of x."""
+    weight = rng.standard_normal((7, 3)) * np.array([1, 1, 1, 1, 1, 1e-3, 1e-7])[:, None]
+    z = np.maximum(weight @ rng.standard_normal(3), 0) + rng.uniform(1e-3, 0.1, 7)
+    expected = np.linalg.lstsq(weight, z, rcond=None)[0]
+    np.testing.assert_allclose(invert(weight, z), expected, rtol=1e-9)
+    units = np.array([1.0, 1e-30, 1e20])
+    np.testing.assert_allclose(invert(weight * units, z), expected / units, rtol=1e-9)
 
 
 def test_points_on_the_borders_of_cells_are_inverted():

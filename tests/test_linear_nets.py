@@ -96,6 +96,52 @@ def test_gains_solve_their_equation_or_vanish():
     assert (mode_gains(s, 100.0, 3) == 0).all()
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 7])
+def test_gains_are_right_over_the_range_of_float64(depth):
+    """In units c of the data the gain of c s, with c^(2/L) lambda, is that of s over c."""
+    s = np.array([0.3, 1.0, 2.5, 40.0])
+    gains = mode_gains(s, 0.2, depth)
+    for exponent in (-700, -140, 140, 840):
+        if abs(2 * exponent / depth) < 1000:
+            scale = 2.0**exponent
+            found = mode_gains(s * scale, 0.2 * scale ** (2 / depth), depth) * scale
+            np.testing.assert_allclose(found, gains, rtol=1e-11)
+
+
+@pytest.mark.filterwarnings("error")
+def test_gains_at_the_ends_of_the_range():
+    np.testing.assert_allclose(mode_gains(np.array([1e-40, 1e-200]), 1.0, 1), [1e-40, 1e-200])
+    np.testing.assert_allclose(mode_gains(np.array([1e200, 1e300]), 0.1, 1), [1e-200, 1e-300])
+    for depth in (2, 3, 5):
+        np.testing.assert_allclose(mode_gains(np.array([1e200]), 0.1, depth), [1e-200])
+        assert mode_gains(np.array([1e-200]), 0.1, depth) == 0.0
+        np.testing.assert_allclose(mode_gains(np.array([1e-200]), 1e-300, 2), [1e200])
+    assert mode_gains(np.array([1.0]), 5e-324, 3) == 1.0
+    assert mode_gains(np.array([5e-324]), 0.0, 3) == np.inf
+
+
+def test_shapes_that_do_not_match_are_named():
+    two, four = np.ones((2, 3)), np.ones((4, 5))
+    with pytest.raises(
+        ValueError, match=r"weights\[1\]: got shape \(4, 5\), wanted \(outputs, 2\)"
+    ):
+        balancedness([two, four])
+    with pytest.raises(TypeError, match="weights: got int, wanted a list"):
+        balancedness(3)
+    with pytest.raises(
+        ValueError, match=r"measurements: got rows of 4 entries, wanted \(batch, 2\)"
+    ):
+        off_range_decay(np.ones((3, 2)), np.ones((5, 4)), 0.1, 0.1, 3)
+    A, W, x, e = np.ones((2, 3)), [np.ones((3, 2))], np.ones((4, 3)), np.ones((4, 2))
+    noise_split(W, A, np.eye(2), x, e)
+    with pytest.raises(ValueError, match=r"projection: got shape \(5, 5\), wanted \(2, 2\)"):
+        noise_split(W, A, np.ones((5, 5)), x, e)
+    with pytest.raises(ValueError, match=r"noise: got shape \(7, 2\), wanted \(4, 2\)"):
+        noise_split(W, A, np.eye(2), x, np.ones((7, 2)))
+    with pytest.raises(ValueError, match=r"weights\[1\]: got shape \(4, 5\)"):
+        noise_split([two, four], A, np.eye(2), x, e)
+
+
 def test_little_decay_ends_near_the_oracle():
     problem = Problem()
     oracle = oracle_map(problem.A, problem.R)

@@ -72,6 +72,11 @@ def is_injective_convolution(
         box may. Never False. The witness, if any, is a pair of patches that the placements in the
         box do not tell apart.
 
+    Raises
+    ------
+    ValueError, MemoryError
+        A box whose test would not end, or not fit 8 GiB, besides what `is_injective` raises.
+
     Notes
     -----
     Theorem 13 of Puthawala et al., arXiv 2006.08464. ``count prod(box - size + 1) >= 2 prod(box)``
@@ -86,13 +91,16 @@ def is_injective_convolution(
     if len(shape) != len(size) or any(b < s for b, s in zip(shape, size, strict=True)):
         raise ValueError(f"box: got {shape}, wanted at least the size {size} of the filters")
     offsets = [range(b - s + 1) for b, s in zip(shape, size, strict=True)]
+    count, entries = len(values) * math.prod(map(len, offsets)), math.prod(shape)
+    if count > _MOST_ROWS:
+        raise ValueError(
+            f"box: {shape} has {count} placements of {len(values)} filters, more than "
+            f"{_MOST_ROWS}, whose test would not end; choose a smaller box"
+        )
+    what = f"{count} placements in a box of {entries} entries"
+    check_memory(6.0 * count * entries, "box", what, "choose a smaller box")
     rows: list[np.ndarray] = []
     for offset in itertools.product(*offsets):
-        if len(rows) * len(values) > _MOST_ROWS:
-            raise ValueError(
-                f"box: {shape} has more than {_MOST_ROWS} placements of {len(values)} filters, "
-                "whose test would not end; choose a smaller box"
-            )
         placed = np.zeros((len(values), *shape))
         window = tuple(slice(o, o + s) for o, s in zip(offset, size, strict=True))
         placed[(slice(None), *window)] = values

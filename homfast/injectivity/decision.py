@@ -8,7 +8,8 @@ import numpy as np
 
 from homfast import _arrays
 from homfast.construct.arguments import finite, finite_matrix, real, whole
-from homfast.injectivity.flats import FlatSearch, always_active, scaled_rows
+from homfast.injectivity.flats import FlatSearch
+from homfast.injectivity.rows import always_active, distinct
 from homfast.injectivity.separation import ROUNDING
 from homfast.injectivity.witness import falsify, is_collision, verified_pair
 
@@ -27,11 +28,17 @@ class Injectivity(NamedTuple):
         For False: two points, float64, shape (n,), with ``relu(W x0 + b) = relu(W x1 + b)``,
         verified by evaluation, to its rounding in each component.
     margin : float
-        The smallest distance, of a row to a flat or of a cell to vanishing, that a decision hung
-        on: above the tolerance, the answer is that of all weights that are closer than it, as far
-        as was looked. A yes that takes rows as antiparallel (with their biases) or a thin cell as
-        none has the largest distance that it took as zero, at most the tolerance: 0 where pairs are
-        exact. It is the answer of some weight that close, not of all.
+        How near a coincidence the search came, not a radius within which every weight has the same
+        answer: rows moved by half of it change some. With rows and columns scaled as `is_injective`
+        does and rows then of norm one, it is the least, over what was met, of the Euclidean
+        distance of a row to the span of others that does not hold it, and the depth of the witness:
+        the largest t with ``<row, x> <= -t`` for the rows that are to be inactive and a unit x;
+        with biases for unit rows of ``(W, b / r)`` and a unit ``(x, r)``, r the unit of length that
+        found it. For n = 1 the gap between the kinks, over the larger one. inf where nothing was
+        looked at. A yes that takes rows as antiparallel (with their biases) or a thin cell as none
+        has the largest distance that it took as zero, at most the tolerance: 0 where pairs are
+        exact. That distance is by how much rows would turn and biases change, each relative to
+        itself; the answer is that of some weight that close, not of all.
     nodes : int
         Flats visited.
     """
@@ -66,7 +73,8 @@ def is_injective(
     bias : array, shape (m,), optional
     tolerance : float
         An angle: a yes takes rows (with their biases) that are antiparallel within it as exactly
-        so, and ignores cells thinner than it; `margin` then is at most the tolerance. A no does
+        so, and ignores cells that vanish when the rows around them turn by it and their biases
+        change by it, each relative to itself; `margin` then is at most the tolerance. A no does
         neither: its witness is verified. Below 0.1; below 1e-12, which rounding can tell, it is
         raised to that. Columns are first scaled by powers of two to entries of one size.
     node_limit : int
@@ -109,16 +117,9 @@ def is_injective(
     generator = np.random.default_rng(_arrays.check_seed(seed))
     n = matrix.shape[1]
     kept = matrix.any(axis=1)
-    matrix, shift = matrix[kept], shift[kept]  # rows of zeros tell nothing of x
-    if len(matrix) == 0:
+    if not kept.any():
         return Injectivity(False, (np.zeros(n), np.eye(n)[0]), 0.0, 0)
-    matrix, shift, exponents = _balanced(matrix, shift)
-    if np.abs(shift).max() > _FARTHEST:
-        j = int(np.flatnonzero(kept)[np.abs(shift).argmax()])
-        raise ValueError(
-            f"bias: entry {j} is beyond {_FARTHEST:.3g} times its row of weight, where squares "
-            "overflow; wanted a smaller one, or the row multiplied by a power of two"
-        )
+    matrix, shift, _, exponents = balanced_layer(matrix, shift)
     found = _on_a_line(matrix[:, 0], shift) if n == 1 else None
     if found is None:
         limit = min(limit, int(_WORK / (len(matrix) * n**3)))
@@ -132,20 +133,31 @@ def is_injective(
     return found._replace(witness=(x0, x1))
 
 
-def _balanced(matrix: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """W and b with rows and columns of entries up to one, and the exponents that x is to get.
+def balanced_layer(
+    matrix: np.ndarray, shift: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """W and b with rows and columns of entries up to one, without the rows of zeros.
 
-    A positive factor a row changes nothing, one a column is a change of units of x; powers of two
-    do not round. Tiny rows would have squares of zero, tiny columns would pass for dependent ones.
+    Also the exponents that the rows got, and those that x is to get. A positive factor a row
+    changes nothing, one a column is a change of units of x; powers of two do not round. Tiny rows
+    would have squares of zero, tiny columns would pass for dependent ones.
     """
-
-    def scale_rows(matrix: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        exponent = -np.frexp(np.abs(matrix).max(axis=1))[1]
-        return np.ldexp(matrix, exponent[:, None]), np.ldexp(shift, exponent)
-
-    matrix, shift = scale_rows(matrix, shift)
-    exponents = -np.frexp(np.abs(matrix).max(axis=0))[1]
-    return *scale_rows(np.ldexp(matrix, exponents), shift), exponents
+    kept = np.flatnonzero(matrix.any(axis=1))  # rows of zeros tell nothing of x
+    matrix, shift = matrix[kept], shift[kept]
+    powers = -np.frexp(np.abs(matrix).max(axis=1, initial=0.0))[1]
+    matrix = np.ldexp(matrix, powers[:, None])
+    exponents = -np.frexp(np.abs(matrix).max(axis=0, initial=0.0))[1]
+    matrix = np.ldexp(matrix, exponents)
+    again = -np.frexp(np.abs(matrix).max(axis=1, initial=0.0))[1]
+    with np.errstate(over="ignore"):
+        shift = np.ldexp(shift, powers + again)
+    if np.abs(shift).max(initial=0.0) > _FARTHEST:
+        j = int(kept[np.abs(shift).argmax()])
+        raise ValueError(
+            f"bias: entry {j} is beyond {_FARTHEST:.3g} times its row of weight, where squares "
+            "overflow; wanted a smaller one, or the row multiplied by a power of two"
+        )
+    return np.ldexp(matrix, again[:, None]), shift, powers + again, exponents
 
 
 def _on_a_line(weight: np.ndarray, shift: np.ndarray) -> Injectivity:
@@ -160,8 +172,9 @@ def _on_a_line(weight: np.ndarray, shift: np.ndarray) -> Injectivity:
     elif np.isinf(first):
         first = last + max(scale, 1.0)
     gap = first - last
-    margin = np.inf if one_way or scale == 0.0 else abs(gap) / scale
-    if gap <= 4 * np.finfo(np.float64).eps * max(abs(first), abs(last)):
+    size = max(abs(first), abs(last))
+    margin = np.inf if one_way or size == 0.0 else abs(gap) / size
+    if gap <= 4 * np.finfo(np.float64).eps * size:
         return Injectivity(True, None, margin, 0)
     pair = np.array([last + gap / 4]), np.array([last + 3 * gap / 4])
     if is_collision(weight[:, None], shift, pair):
@@ -176,13 +189,33 @@ def _decide(
     limit: int,
     generator: np.random.Generator,
 ) -> Injectivity:
-    """By pairs that span, by a quick search for a witness, or by the search over flats."""
-    n = matrix.shape[1]
-    units, affine, scale = scaled_rows(matrix, shift)
-    shifts = shift / np.linalg.norm(matrix, axis=1)
-    biased = bool(shift.any())
-    pairs = always_active(units, shifts, tolerance)
-    search = FlatSearch(units, affine, biased, tolerance, pairs)
+    """By pairs that span, by a quick search for a witness, or by the search over flats.
+
+    Of rows that are positive multiples of one another, with their biases, the first stands for all;
+    witnesses are verified on all.
+    """
+    decided = _decide_distinct(*_distinct(matrix, shift), tolerance, limit, generator)
+    if decided.witness is None or is_collision(matrix, shift, decided.witness):
+        return decided
+    return decided._replace(decision=None, witness=None)
+
+
+def _distinct(matrix: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    norms = np.linalg.norm(matrix, axis=1)
+    kept = distinct(matrix / norms[:, None], shift / norms)
+    return matrix[kept], shift[kept]
+
+
+def _decide_distinct(
+    matrix: np.ndarray,
+    shift: np.ndarray,
+    tolerance: float,
+    limit: int,
+    generator: np.random.Generator,
+) -> Injectivity:
+    norms = np.linalg.norm(matrix, axis=1)
+    units, shifts = matrix / norms[:, None], shift / norms
+    search = FlatSearch(units, shifts, tolerance, always_active(units, shifts, tolerance))
     if search.spans_at_once:
         return Injectivity(True, None, search.margin_of_yes, 0)
     witness = falsify(matrix, shift, generator)
@@ -190,8 +223,7 @@ def _decide(
         return Injectivity(False, witness, search.margin, 0)
     found = search.run(limit)
     if found.point is not None:
-        point = found.point[:n] * (scale / found.point[n]) if biased else found.point
-        witness = verified_pair(matrix, shift, point)
+        witness = verified_pair(matrix, shift, found.point)
         return Injectivity(None if witness is None else False, witness, found.margin, found.nodes)
     return Injectivity(True if found.complete else None, None, found.margin, found.nodes)
 

@@ -19,9 +19,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from homfast.injectivity.separation import ROUNDING, separate
+from homfast.injectivity.rows import Pairs
+from homfast.injectivity.separation import (
+    EXACT,
+    Separation,
+    bias_scales,
+    separate,
+    separate_affine,
+)
 
 _EPS = np.finfo(np.float64).eps
+_CLEARLY = 1e-6  # the distance of a row to a flat that rounding does not touch
 
 
 class Search(NamedTuple):
@@ -33,50 +41,6 @@ class Search(NamedTuple):
     nodes: int
 
 
-def scaled_rows(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Unit rows of W, unit rows of (W, b / scale), and the scale that makes them comparable."""
-    norms = np.linalg.norm(weight, axis=1)
-    shifts = bias / norms
-    scale = float(np.abs(shifts).max(initial=0.0)) or 1.0
-    rows = np.column_stack([weight / norms[:, None], shifts / scale])
-    return (
-        weight / norms[:, None],
-        rows / np.linalg.norm(rows, axis=1, keepdims=True),
-        scale,
-    )
-
-
-class Pairs(NamedTuple):
-    """Rows of antiparallel pairs, one a pair, and how far each pair is from exactly so.
-
-    rows : indices, those with the exactest partners first; slips : the angle, or the gap between
-    the biases relative to them.
-    """
-
-    rows: np.ndarray
-    slips: np.ndarray
-
-
-def always_active(units: np.ndarray, shifts: np.ndarray, tolerance: float) -> Pairs:
-    """Antiparallel pairs within `tolerance`, of which one row is active at every x."""
-    found: list[tuple[float, int]] = []
-    block = 512
-    for start in range(0, len(units), block):
-        cosine = units[start : start + block] @ units.T
-        for i, j in np.argwhere(cosine < -1.0 + 1e-12 + tolerance):
-            first = start + int(i)
-            if first > j:
-                continue
-            angle = float(np.linalg.norm(units[first] + units[j]))
-            gap = max(0.0, -float(shifts[first] + shifts[j]))
-            if gap > 0:
-                gap /= max(abs(shifts[first]), abs(shifts[j]))
-            if max(angle, gap) <= tolerance:
-                found.append((max(angle, gap), first))
-    found.sort()
-    return Pairs(np.array([j for _, j in found], np.intp), np.array([slip for slip, _ in found]))
-
-
 class _Flat(NamedTuple):
     basis: np.ndarray  # (rank, n), orthonormal
     inverse: np.ndarray  # (rank, rank): basis = inverse @ the rows that span the flat
@@ -85,30 +49,49 @@ class _Flat(NamedTuple):
 
 
 class FlatSearch:
-    """The walk over flats for unit rows `units` and affine rows (last coordinate: the bias)."""
+    """The walk over flats for unit rows `units` and the biases `shifts` that belong to them."""
 
-    def __init__(
-        self,
-        units: np.ndarray,
-        affine: np.ndarray,
-        biased: bool,
-        tolerance: float,
-        start: Pairs,
-    ):
-        self._units, self._tolerance = units, tolerance
-        self._rows = affine if biased else units
-        # With a bias the point is (x, t), t > 0; unbiased, x alone.
-        self._last = -np.eye(affine.shape[1])[-1:] if biased else np.zeros((0, units.shape[1]))
+    def __init__(self, units: np.ndarray, shifts: np.ndarray, tolerance: float, start: Pairs):
+        self._units, self._shifts, self._tolerance = units, shifts, tolerance
+        self._scales = bias_scales(shifts)
         self._blocks = _Blocks(len(units))
         self.margin = np.inf
         self._taken = np.inf  # the largest distance that was taken as zero, if one was
-        nothing = np.zeros((0, units.shape[1]))
-        flat = _Flat(nothing, np.zeros((0, 0)), units, np.zeros(len(units), bool))
-        for j, slip in zip(start.rows, start.slips, strict=True):
+        flat = self._first(start.rows)
+        spanning = len(flat.basis)
+        if spanning:
+            self._take(float(start.slips[:spanning].max()))
+        for j, slip in zip(start.rows[spanning:], start.slips[spanning:], strict=True):
             if not flat.inside[j]:
                 flat = self._children(flat, np.array([j]))[0]
                 self._take(float(slip))
         self._start = flat
+
+    def _first(self, rows: np.ndarray) -> _Flat:
+        """The flat of the rows that come before one that is nearly dependent on those before it.
+
+        As `_children` gives it row by row, at the cost of one factorization.
+        """
+        units, n = self._units, self._units.shape[1]
+        rows = rows[:n]
+        basis, upper = np.linalg.qr(units[rows].T)
+        apart_by = np.abs(np.diag(upper))
+        near = np.flatnonzero(apart_by <= max(_CLEARLY, 2 * self._tolerance))
+        count = int(near[0]) if len(near) else len(rows)
+        inverse = np.linalg.inv(upper[:count, :count].T)
+        error = 8 * n * _EPS * float(np.linalg.norm(inverse))
+        if count == 0 or error > apart_by[:count].min() / 2:
+            nothing = np.zeros((0, n))
+            return _Flat(nothing, np.zeros((0, 0)), units, np.zeros(len(units), bool))
+        basis = basis[:, :count].T
+        along = units @ basis.T
+        apart = units - along @ basis
+        left = np.einsum("ij,ij->i", apart, apart)
+        squares = np.cumsum(np.column_stack([left, along[:, :0:-1] ** 2]), axis=1)
+        distance = np.sqrt(squares)  # to the flats of all rows, of all but one, and so on
+        outside = distance > max(self._tolerance, error)
+        self.margin = float(distance[outside].min(initial=np.inf))
+        return _Flat(basis, inverse, apart, ~outside[:, 0])
 
     def _take(self, distance: float) -> None:
         self._taken = distance if np.isinf(self._taken) else max(self._taken, distance)
@@ -122,6 +105,13 @@ class FlatSearch:
     def spans_at_once(self) -> bool:
         """Whether the rows to start with span the space."""
         return len(self._start.basis) == self._units.shape[1]
+
+    def _separate(self, rows: np.ndarray) -> Separation:
+        """A point at which none of some rows is active, or why there is none."""
+        if not self._shifts.any():
+            return separate(self._units[rows], self._tolerance)
+        units, shifts = self._units[rows], self._shifts[rows]
+        return separate_affine(units, shifts, self._scales, self._tolerance)
 
     def run(self, node_limit: int) -> Search:
         """Visit flats until a point is found, none is left, or the limit is reached."""
@@ -138,15 +128,15 @@ class FlatSearch:
             branch = self._blocks.fewest(flat.inside, inactive)
             if branch is None:
                 outside = np.flatnonzero(~flat.inside)
-                found = separate(np.vstack([self._rows[outside], self._last]), self._tolerance)
+                found = self._separate(outside)
                 if found.x is not None:
                     self.margin = min(self.margin, found.margin)
                     return Search(False, found.x, self.margin, nodes)
                 if not found.proved:
                     return Search(False, None, self.margin, nodes)
-                if found.margin > ROUNDING:
+                if found.margin > EXACT:
                     self._take(found.margin)
-                blocking = outside[found.blocking[found.blocking < len(outside)]]
+                blocking = outside[found.blocking]
                 self._blocks.add(blocking)
                 branch = blocking[~inactive[blocking]]
             if len(flat.basis) == hyperplane or len(branch) == 0:

@@ -1,4 +1,4 @@
-"""Open half-spaces that contain given rows, or the rows that prove that there is none."""
+"""Open half-spaces, points below hyperplanes, or the rows that prove that there is none."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from homfast._scipy import scipy_module
 
 ROUNDING = 1e-12  # of a convex combination of unit rows
+EXACT = 1e-14  # what is left of one that vanishes
 
 
 class Separation(NamedTuple):
@@ -62,3 +63,65 @@ def separate(rows: np.ndarray, tolerance: float) -> Separation:
     if margin <= tolerance:
         return Separation(None, max(margin, 0.0), blocking, proved)
     return Separation(direction, margin, blocking)
+
+
+def bias_scales(shifts: np.ndarray, apart: float = 8.0) -> np.ndarray:
+    """Sizes of the biases of unit rows, largest first, so that each is `apart` at most below one.
+
+    At a scale this many times too large a cell looks thinner by as much. [1] without biases.
+    """
+    left = np.sort(np.abs(shifts[shifts != 0]))
+    scales = []
+    while len(left):
+        scales.append(left[-1])
+        left = left[left < left[-1] / apart]
+    return np.array(scales or [1.0])
+
+
+def separate_affine(
+    units: np.ndarray, shifts: np.ndarray, scales: np.ndarray, tolerance: float
+) -> Separation:
+    """`separate` for ``<unit, x> + shift <= 0``: x a point (d,), or rows of which one is positive.
+
+    A point (x, t) of the cone over R^d is looked for at each scale of t in turn: in units of a far
+    bias the cells between near ones are as thin as rounding. What proves that there is none knows
+    no scale: with ``lambda >= 0`` it is the larger of ``|sum lambda_j unit_j| / sum lambda_j`` and
+    ``-sum lambda_j shift_j / sum lambda_j |shift_j|``. Turning each row and changing each bias,
+    relative to itself, by that much makes the proof exact. This is the margin where x is None.
+    """
+    optimize = scipy_module("optimize", "homfast.injectivity")
+    count, dimension = units.shape
+    last = -np.eye(dimension + 1)[-1:]  # t > 0
+    target = np.eye(dimension + 2)[-1]
+    nearest = Separation(None, np.inf, np.arange(0), proved=False)
+    for scale in scales:
+        rows = np.column_stack([units, shifts / scale])
+        norms = np.linalg.norm(rows, axis=1)
+        rows = np.vstack([rows / norms[:, None], last])
+        matrix = np.vstack([rows.T, np.ones(count + 1)])
+        try:
+            multipliers, _ = optimize.nnls(matrix, target, maxiter=50 * (count + dimension))
+        except RuntimeError:  # too many iterations
+            continue
+        touching = np.flatnonzero(multipliers > 0)
+        direction = (target - matrix @ multipliers)[:-1]
+        if np.linalg.norm(direction) < 1e-4:
+            direction = np.linalg.lstsq(rows[touching], -np.ones(len(touching)), rcond=None)[0]
+        size = float(np.linalg.norm(direction))
+        margin = float(-(rows @ direction).max()) / size if size > 0 else 0.0
+        if margin > tolerance:
+            x = direction[:-1] * (scale / direction[-1])
+            return Separation(x, margin, touching)
+        weights = multipliers[:-1] / norms
+        if not weights.any():
+            continue
+        error = float(np.linalg.norm(weights @ units) / weights.sum())
+        short, terms = -float(weights @ shifts), float(weights @ np.abs(shifts))
+        if short > 0:
+            error = max(error, short / terms)
+        if error < nearest.margin:
+            proved = error <= max(tolerance * (1 + 1e-6), ROUNDING)
+            nearest = Separation(None, error, np.flatnonzero(weights > 0), proved)
+        if error <= ROUNDING:
+            break
+    return nearest

@@ -7,14 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from homfast import _arrays
-from homfast.construct.arguments import finite_matrix, whole
-from homfast.injectivity.separation import separate
+from homfast.construct.arguments import finite_matrix, real, whole
+from homfast.injectivity.decision import balanced_layer
+from homfast.injectivity.separation import EXACT, ROUNDING, separate
+from homfast.injectivity.triangular import triangular
 
 _WORK = 5e9  # of nodes m n^3, some seconds where n is large
 
 
 class StabilityBounds(NamedTuple):
-    """``lower <= kappa <= upper``, sigma* or an upper bound of it, and whether it is exact."""
+    """``lower <= kappa <= upper``, sigma* or an upper bound of it, and whether it is exact.
+
+    Not `exact` where the search was cut or cells too thin to be looked at may hold a smaller sigma:
+    `lower` counts those too, so that it holds whatever they are.
+    """
 
     lower: float
     upper: float
@@ -34,7 +40,9 @@ def stability_bounds(
         Partial sign patterns to visit at most, also bounded so that large n end; beyond it the
         bounds are valid but not `exact`.
     tolerance : float
-        Cells thinner than it are ignored.
+        An angle, below 0.1, raised to 1e-12 at least: cells thinner than it are not entered, and
+        the result is not `exact` where they matter. Those thinner than 1e-13 are taken as none:
+        rows that are antiparallel but for rounding.
     seed : int
         Of the sampled cells that the search begins with.
 
@@ -45,6 +53,13 @@ def stability_bounds(
         rows active at x; ``lower = sigma / 2``, ``upper = min(sigma, sigma_min(W) / 2)``. 0 where
         the layer is not injective.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Unsupported dtypes and shapes, values that are not finite, a tolerance out of range.
+    ImportError
+        Without SciPy, in the extra ``theory``.
+
     Notes
     -----
     ``sigma / 2 <= kappa <= sigma``: derived here, and by Freeman and Haider, arXiv 2502.09898. It
@@ -53,20 +68,23 @@ def stability_bounds(
     """
     matrix, _ = finite_matrix(weight, "weight")
     limit = whole(node_limit, "node_limit", 0)
-    matrix = matrix[np.linalg.norm(matrix, axis=1) > 0]
+    tolerance = max(real(tolerance, "tolerance", 0.0, 0.1), ROUNDING)
+    matrix = matrix[matrix.any(axis=1)]
     m, n = matrix.shape
     limit = min(limit, int(_WORK / max(m * n**3, 1)))
-    if m < n or np.linalg.matrix_rank(matrix) < n:
+    half = _smallest(matrix) / 2
+    if half == 0.0:
         return StabilityBounds(0.0, 0.0, 0.0, True)
-    half = float(np.linalg.svd(matrix, compute_uv=False)[-1]) / 2
     generator = np.random.default_rng(_arrays.check_seed(seed))
     points = generator.standard_normal((min(256, 16 * m), n))
     best = min(_smallest(matrix[matrix @ x >= 0]) for x in [-matrix.sum(axis=0), *points])
-    units = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    units = np.ldexp(matrix, -np.frexp(np.abs(matrix).max(axis=1, keepdims=True))[1])
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
 
     # Depth first over signs of the rows in turn: more active rows only raise the singular value.
-    start = generator.standard_normal(n)
-    stack = [(0, np.zeros(m, bool), start / np.linalg.norm(start), 0.0)]
+    start: np.ndarray = generator.standard_normal((n,))
+    start /= np.linalg.norm(start)
+    stack: list[tuple[int, np.ndarray, np.ndarray, float]] = [(0, np.zeros(m, bool), start, 0.0)]
     nodes, unsure = 0, np.inf
     while stack:
         if nodes >= limit:
@@ -87,12 +105,12 @@ def stability_bounds(
                 flipped = np.vstack([signs * units[:k], (-1.0 if sign else 1.0) * units[k]])
                 found = separate(flipped, tolerance)
                 point = found.x
-                if point is None and found.proved:
+                if point is None and found.proved and found.margin <= EXACT:
                     continue
             chosen = active.copy()
             chosen[k] = sign
             raised = _smallest(matrix[chosen]) if sign else value
-            if point is None:  # rounding hides whether there is such a cell
+            if point is None:  # a cell too thin, or rounding hides whether there is one
                 unsure = min(unsure, raised)
             elif raised < best:
                 stack.append((k + 1, chosen, point, raised))
@@ -148,7 +166,30 @@ def empirical_stability(weight: Any, *, trials: int = 64, steps: int = 400, seed
 
 
 def _smallest(rows: np.ndarray) -> float:
-    """Smallest singular value as a map on R^n; 0 with fewer than n rows."""
-    if rows.shape[0] < rows.shape[1]:
+    """Smallest singular value as a map on R^n, at any sizes of rows and columns; 0 below rank n.
+
+    Beside the largest one a small one is lost in rounding, though rows or columns of many sizes
+    give it: then as ``1 / |R^-1|``, of a triangle whose inverse is known entry by entry.
+    """
+    n = rows.shape[1]
+    if rows.shape[0] < n:
         return 0.0
-    return float(np.linalg.svd(rows, compute_uv=False)[-1])
+    sizes = np.linalg.svd(rows, compute_uv=False)
+    if sizes[-1] > 1e-10 * sizes[0]:
+        return float(sizes[-1])
+    even = balanced_layer(rows, np.zeros(len(rows)))[0]
+    if np.linalg.matrix_rank(even) < n:
+        return 0.0
+    factor = triangular(rows, np.zeros((len(rows), 0)))[0]
+    return 1.0 / float(np.linalg.norm(_inverse(factor), 2))
+
+
+def _inverse(factor: np.ndarray) -> np.ndarray:
+    """Of an upper triangle, by substitution."""
+    n = len(factor)
+    inverse = np.zeros((n, n))
+    for i in range(n - 1, -1, -1):
+        inverse[i] = -(factor[i, i + 1 :] @ inverse[i + 1 :])
+        inverse[i, i] += 1.0
+        inverse[i] /= factor[i, i]
+    return inverse

@@ -8,6 +8,10 @@ from typing import NamedTuple
 from homfast._scipy import scipy_module
 from homfast.construct.arguments import whole
 
+_EPS = 2.0**-52
+_MOST = 2**50
+_IN_INTEGERS = 2000
+
 
 class GaussianThresholds(NamedTuple):
     """Ratios m / n as n grows.
@@ -66,11 +70,28 @@ def gaussian_probability_bound(m: int, n: int) -> float:
     Notes
     -----
     The union bound in the proof of Theorem 7 of Puthawala et al., arXiv 2006.08464, over the sets
-    of n - 1 rows, of Wendel's probability that the others lie in a half-space.
+    of n - 1 rows, of Wendel's probability that the others lie in a half-space. Up to m = 2000 in
+    integers; beyond, in logarithms of factorials, and less by what their rounding may hide.
     """
-    m, n = whole(m, "m", 1), whole(n, "n", 1)
+    m, n = whole(m, "m", 1, _MOST), whole(n, "n", 1, _MOST)
     if m < 2 * n:
         return 0.0
     k = m - n + 1
-    fails = math.comb(m, n - 1) * sum(math.comb(k - 1, i) for i in range(n))
-    return max(0.0, 1.0 - fails / 2 ** (k - 1))
+    if n > 1 and 2 * (n - 1) >= k - 1:
+        return 0.0  # the sum is at least half of 2^(k - 1), and C(m, n - 1) at least 2
+    if m <= _IN_INTEGERS:
+        fails = math.comb(m, n - 1) * sum(math.comb(k - 1, i) for i in range(n))
+        return 1.0 - fails / 2 ** (k - 1) if fails < 2 ** (k - 1) else 0.0
+    terms = [math.lgamma(m + 1), math.lgamma(k), -2 * math.lgamma(n)]
+    terms += [-math.lgamma(m - n + 2), -math.lgamma(k - n + 1), (1 - k) * math.log(2)]
+    rounding = 16 * _EPS * math.fsum(map(abs, terms))
+    largest = math.fsum(terms) + rounding
+    if largest >= 0:
+        return 0.0
+    term = total = 1.0  # C(k - 1, i) over that of i = n - 1, down from there
+    for i in range(n - 1, 0, -1):
+        term *= i / (k - i)
+        total += term
+        if term < _EPS * (1 - i / (k - i)):  # the rest, less than a geometric series
+            break
+    return math.nextafter(max(0.0, 1.0 - math.exp(largest) * total * (1 + 1e-9)), 0.0)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from homfast.injectivity.separation import bias_scales
 from homfast.layers import linear
 
 _ROUNDS = 40
+_SCALES = 8  # of the biases that the quick search looks at
 _EPS = np.finfo(np.float64).eps
 
 
@@ -25,6 +27,9 @@ def verified_pair(
         if len(sizes) == n and sizes[-1] > 1e-12 * np.sqrt(n):
             return None
         direction = basis[-1]
+        least = 1e-12 * np.sqrt(n)
+        seen = np.linalg.lstsq(units, units @ direction, rcond=min(1.0, least / sizes[0]))[0]
+        direction = direction - seen  # what rounding left in it of the rows
         direction[np.abs(direction) <= 4 * n * _EPS] = 0.0
         # Of the direction itself: beside large points its image hides in their rounding.
         if np.abs(units @ direction).max() > (8 + n) * _EPS * sizes[0]:
@@ -68,14 +73,14 @@ def falsify(
     m, n = weight.shape
     units = weight / np.linalg.norm(weight, axis=1, keepdims=True)
     shifts = bias / np.linalg.norm(weight, axis=1)
-    scale = float(np.abs(shifts).max(initial=0.0)) or 1.0
     mean = units.sum(axis=0)
     size = np.linalg.norm(mean)
     mean = mean / size if size > 0 else np.eye(n)[0]
     count = int(np.clip(4e6 / (m * n), 4, 512))
     points = np.vstack([-mean, mean, generator.standard_normal((count, n)) / np.sqrt(n)])
     if shifts.any():
-        points = np.vstack([radius * scale * points for radius in (0.3, 2.0, 30.0)])
+        radii = np.outer(bias_scales(shifts, 1024.0)[:_SCALES], (0.3, 2.0, 30.0)).ravel()
+        points = np.vstack([radius * points for radius in radii])
 
     def active(candidates: np.ndarray) -> np.ndarray:
         return (candidates @ units.T + shifts >= 0).sum(axis=1)

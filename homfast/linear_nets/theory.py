@@ -26,10 +26,25 @@ class NoiseSplit(NamedTuple):
 
 def product(weights: Sequence[Any]) -> np.ndarray:
     """W_L ... W_1 in float64."""
+    return reduce(lambda below, above: above @ below, _factors(weights))
+
+
+def _factors(weights: Sequence[Any]) -> list[np.ndarray]:
+    """The factors in float64, first layer first, each of which takes what the one below gives."""
+    if not isinstance(weights, (Sequence, np.ndarray)) or isinstance(weights, str):
+        raise TypeError(
+            f"weights: got {type(weights).__name__}, wanted a list of matrices, first layer first"
+        )
     matrices = [finite_matrix(w, f"weights[{i}]", any_scale=True)[0] for i, w in enumerate(weights)]
     if not matrices:
         raise ValueError("weights: got an empty list, wanted at least one matrix")
-    return reduce(lambda below, above: above @ below, matrices)
+    for i, (below, above) in enumerate(itertools.pairwise(matrices)):
+        if above.shape[1] != below.shape[0]:
+            raise ValueError(
+                f"weights[{i + 1}]: got shape {above.shape}, wanted (outputs, {below.shape[0]}) to "
+                f"take the outputs of weights[{i}] of shape {below.shape}; first layer first"
+            )
+    return matrices
 
 
 def oracle_map(A: Any, basis: Any) -> np.ndarray:
@@ -103,6 +118,11 @@ def off_range_decay(
     """
     weight, _ = finite_matrix(first_weight, "first_weight", any_scale=True)
     projection = range_projection(measurements)
+    if len(projection) != weight.shape[1]:
+        raise ValueError(
+            f"measurements: got rows of {len(projection)} entries, wanted (batch, "
+            f"{weight.shape[1]}) to match first_weight of shape {weight.shape}"
+        )
     rate = 1.0 - real(learning_rate, "learning_rate", 0.0) * real(weight_decay, "weight_decay", 0.0)
     steps = whole(steps, "steps", 0)
     return rate**steps * (weight - weight @ projection)
@@ -124,7 +144,8 @@ def mode_gains(singular_values: Any, weight_decay: float, depth: int) -> np.ndar
     -------
     array of float64, shape (modes,)
         The largest root, a local minimum of the loss; 0 where there is none and the mode dies. The
-        error of a mode is ``1 - s p``, about ``lambda s^(-2/L)``.
+        error of a mode is ``1 - s p``, about ``lambda s^(-2/L)``. For s of any size; inf where the
+        root is beyond the range of float64.
 
     Notes
     -----
@@ -136,27 +157,34 @@ def mode_gains(singular_values: Any, weight_decay: float, depth: int) -> np.ndar
         raise ValueError("singular_values: wanted one axis of positive numbers")
     decay = real(weight_decay, "weight_decay", 0.0)
     depth = whole(depth, "depth", 1)
-    power = 2.0 / depth - 1.0
-    result = np.zeros(len(values))
-    if decay == 0.0:
-        return 1.0 / values
-    for i, s in enumerate(values):
-        # On (0, 1/s] the left side is convex or monotone beyond its least point: bisect from there.
-        low, high = 0.0, 1.0 / s
-        if power < 0:
-            low = (decay * -power / s**2) ** (1.0 / (1.0 - power))
-            if low >= high or s * (s * low - 1.0) + decay * low**power > 0:
-                continue
-        elif power == 0 and decay >= s:
-            continue
-        for _ in range(200):
-            middle = 0.5 * (low + high)
-            if s * (s * middle - 1.0) + decay * middle**power > 0:
-                high = middle
-            else:
-                low = middle
-        result[i] = 0.5 * (low + high)
-    return result
+    # In q = s p it is q - 1 + mu q^(2/L - 1) = 0, mu = lambda s^(-2/L): of any size s is one.
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        if decay == 0.0:
+            return 1.0 / values
+        if depth == 1:  # s / (s^2 + lambda)
+            return np.where(
+                values < 1.0, values / (values * values + decay), 1.0 / (values + decay / values)
+            )
+        if depth == 2:
+            return np.maximum(values - decay, 0.0) / values / values
+        return _largest_root(decay * values ** (-2.0 / depth), 1.0 - 2.0 / depth) / values
+
+
+def _largest_root(mu: np.ndarray, power: float) -> np.ndarray:
+    """The larger q with ``q + mu q^-power = 1``, 0 where there is none, 0 < power < 1.
+
+    The left side is least at ``q = (mu power)^(1 / (1 + power))``, which must not exceed
+    ``power / (1 + power)`` for it to reach one; beyond that it rises: bisection.
+    """
+    turn = power / (1.0 + power)
+    alive = mu <= turn ** (1.0 + power) / power
+    mu = np.where(alive, mu, 0.0)
+    low, high = np.full(len(mu), turn), np.ones(len(mu))
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        above = middle - 1.0 + mu * middle**-power > 0
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return np.where(alive, np.where(mu == 0.0, 1.0, 0.5 * (low + high)), 0.0)
 
 
 def balancedness(weights: Sequence[Any]) -> np.ndarray:
@@ -164,10 +192,9 @@ def balancedness(weights: Sequence[Any]) -> np.ndarray:
 
     Under gradient flow with weight decay lambda it falls as ``exp(-2 lambda t)``; derived here.
     """
-    matrices = [finite_matrix(w, f"weights[{i}]", any_scale=True)[0] for i, w in enumerate(weights)]
     gaps = [
         np.linalg.norm(above.T @ above - below @ below.T)
-        for below, above in itertools.pairwise(matrices)
+        for below, above in itertools.pairwise(_factors(weights))
     ]
     return np.array(gaps)
 
@@ -204,6 +231,17 @@ def noise_split(weights: Sequence[Any], A: Any, projection: Any, x: Any, noise: 
         )
     _arrays.check_last_axis(signals, "x", matrix.shape[1], f"A {matrix.shape}")
     _arrays.check_last_axis(errors, "noise", matrix.shape[0], f"A {matrix.shape}")
+    wanted = (*signals.shape[:-1], matrix.shape[0])
+    if errors.shape != wanted:
+        raise ValueError(
+            f"noise: got shape {errors.shape}, wanted {wanted}, one row for each signal of x of "
+            f"shape {signals.shape}"
+        )
+    if onto.shape != (matrix.shape[0], matrix.shape[0]):
+        raise ValueError(
+            f"projection: got shape {onto.shape}, wanted {(matrix.shape[0],) * 2} to match A of "
+            f"shape {matrix.shape}"
+        )
     on = errors @ onto
     return NoiseSplit(
         np.linalg.norm(signals @ (network @ matrix).T - signals, axis=-1),
