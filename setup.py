@@ -117,6 +117,8 @@ def needs_recompile(obj, src):
     read_xla = any("/xla/ffi/" in path for path in inputs)
     if Path(src).name == "xla_handlers.cpp" and read_xla != bool(xla_headers()):
         return True
+    if Path(src).suffix == ".cu" and flags_of(obj) != cuda_flags():
+        return True
     built = os.stat(obj).st_mtime
     return any(
         not os.path.exists(path) or os.stat(path).st_mtime > built for path in [__file__, *inputs]
@@ -188,6 +190,13 @@ def compile_cuda(nvcc, obj, src):
     flags = [*cuda_flags(), f"-I{CSRC}"]
     listing = str(Path(obj).with_suffix(".d"))
     subprocess.run([nvcc, *flags, "-MF", listing, "-c", src, "-o", obj], check=True)
+    Path(obj).with_suffix(".flags").write_text("\n".join(cuda_flags()))
+
+
+def flags_of(obj):
+    """What an object of a .cu file was compiled with: HOMFAST_CUDA_ARCHS may have been another."""
+    path = Path(obj).with_suffix(".flags")
+    return path.read_text().split("\n") if path.exists() else None
 
 
 def native_extension(targets):

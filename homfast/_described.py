@@ -87,6 +87,7 @@ def _interface(array: Any, name: str, library: Any) -> dict[str, Any]:
             f"{name}: got a {_arrays._type_name(array)} that is no plain memory of a GPU "
             f"({error}); wanted a dense array of float32 or float64"
         ) from error
+    _check_interface(interface, name)
     if interface.get("mask") is not None:
         raise TypeError(f"{name}: got a masked array, whose mask would be lost; fill it first")
     stream = interface.get("stream")
@@ -96,7 +97,7 @@ def _interface(array: Any, name: str, library: Any) -> dict[str, Any]:
             f"{name}: its __cuda_array_interface__ names the stream {stream!r}, a "
             f"{_arrays._type_name(stream)}, wanted None or the handle of a stream, an integer"
         )
-    if stream is not None and stream <= 0:
+    if stream is not None and not 0 < stream < 1 << 64:
         raise ValueError(
             f"{name}: its __cuda_array_interface__ names stream {stream}, which the interface "
             "forbids; wanted 1 for the legacy default stream, 2 for that of the thread, or a handle"
@@ -108,6 +109,40 @@ def _interface(array: Any, name: str, library: Any) -> dict[str, Any]:
             f"cupy.asarray({name}), which copies nothing"
         )
     return interface
+
+
+def _check_interface(interface: Any, name: str) -> None:
+    """TypeError unless the fields are there and are what the interface says that they are."""
+
+    def integers(value: Any, least: int) -> bool:
+        if not isinstance(value, (tuple, list)):
+            return False
+        return all(isinstance(n, (int, np.integer)) and n >= least for n in value)
+
+    told: dict[str, Any] = interface if isinstance(interface, dict) else {}
+    shape, strides, data = (told.get(field) for field in ("shape", "strides", "data"))
+    right = {
+        "shape": integers(shape, 0),
+        "strides": strides is None or integers(strides, -(1 << 63)),
+        "data": isinstance(data, tuple) and len(data) == 2 and integers(data, 0),
+        "typestr": _is_dtype(told.get("typestr")),
+    }
+    if all(right.values()) and strides is not None:
+        right["strides"] = len(strides) == len(told["shape"])
+    wrong = [field for field, is_right in right.items() if not is_right]
+    if wrong:
+        found = "; ".join(f"{field} {told.get(field)!r}" for field in wrong)
+        raise TypeError(
+            f"{name}: its __cuda_array_interface__ has {found}; wanted shape and strides of as "
+            "many integers, data (address, read_only) and a typestr of NumPy"
+        )
+
+
+def _is_dtype(typestr: Any) -> bool:
+    try:
+        return isinstance(typestr, str) and isinstance(np.dtype(typestr), np.dtype)
+    except TypeError:
+        return False
 
 
 def _dtype(array: Any, typestr: str) -> np.dtype:

@@ -26,6 +26,13 @@ def quick(monkeypatch):
     monkeypatch.setattr(compare, "Settings", settings)
 
 
+def test_json_alone_goes_to_standard_output(capsys, quick):
+    assert bench("--shapes", "2,3,5", "--peers", "numpy", "--rounds", "3", "--json") == 0
+    printed = capsys.readouterr()
+    assert [row["direction"] for row in json.loads(printed.out)["rows"]] == ["forward", "backward"]
+    assert "geometric mean" in printed.err
+
+
 def test_command_measures_and_writes(tmp_path, monkeypatch, capsys, quick):
     path, plot = tmp_path / "layers.json", tmp_path / "roofline.png"
     unset = ["somebody keeps a thread"]

@@ -121,7 +121,7 @@ def test_a_stream_of_a_wrong_type(pair, stream):
     works(pair)
 
 
-@pytest.mark.parametrize("stream", [0, -1])
+@pytest.mark.parametrize("stream", [0, -1, 1 << 70])
 def test_a_stream_that_is_forbidden(pair, stream):
     x, weight = pair
     weight.stream = stream
@@ -173,6 +173,32 @@ def test_runs_on_the_current_stream_of_torch(machine, monkeypatch, rng):
         call()
         assert machine.launches() and machine.last_stream() == 64, name
         assert not machine.waits(), name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": None}, {"shape": (3, -4)}, {"shape": 12}, {"typestr": "junk"}, {"typestr": None},
+        {"data": None}, {"data": (0,)}, {"data": ("a", False)}, {"strides": (4,)},
+        {"strides": "ab"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_interface_that_is_wrong(pair, change):
+    class Told:
+        dtype = np.dtype(np.float32)
+
+        @property
+        def __cuda_array_interface__(self):
+            return {**pair[0].__cuda_array_interface__, **change}
+
+        def __array_namespace__(self):
+            return pair[0].__array_namespace__()
+
+    (field,) = change
+    with pytest.raises(TypeError, match=rf"^x: its __cuda_array_interface__ has {field} .*wanted"):
+        homfast.linear(Told(), pair[1])
+    works(pair)
 
 
 # The machine -------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """How fit ends when it cannot go on: non-finite losses, Ctrl-C, arguments that do not fit."""
 
+import signal
 import sys
 
 import numpy as np
@@ -7,8 +8,7 @@ import pytest
 from oracles import assert_same_bits
 
 import homfast
-from homfast import ReLUNetwork
-from homfast._backends import reference
+from homfast import ReLUNetwork, _backends
 
 
 @pytest.fixture
@@ -84,25 +84,35 @@ def test_an_exception_in_the_batches_keeps_what_was_trained(engine, net, data, e
     assert_consistent(engine, net, data[0][0])
 
 
-def test_interrupt_between_the_updates_of_two_layers(net, data, monkeypatch):
-    """Ctrl-C lands anywhere: the network still computes what its weights say.
+@pytest.mark.parametrize("backend", ["reference", "numba"])
+def test_ctrl_c_between_the_updates_of_two_layers(net, data, monkeypatch, backend):
+    """It waits for the end of the step: the network is as the last whole one made it.
 
     Where a step is calls of Python; a native step updates all layers or none.
     """
-    net = ReLUNetwork(net.weights, backend="reference")
-    update, calls = reference.adam_update, []
+    module = _backends.load(backend)
+    if not module.is_available():
+        pytest.skip(f"nothing ran on {backend}: {module.why_unavailable()}")
+    net = ReLUNetwork(net.weights, backend=backend)
+    wanted = ReLUNetwork(net.weights, backend=backend)
+    homfast.fit(wanted, data[:2], learning_rate=1e-2)
+    update, calls = module.adam_update, []
 
     def interrupted(*arguments):
         calls.append(len(calls))
         if len(calls) == 4:  # the second layer of the second step
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         update(*arguments)
 
-    monkeypatch.setattr(reference, "adam_update", interrupted)
+    monkeypatch.setattr(module, "adam_update", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         homfast.fit(net, data, learning_rate=1e-2)
-    again = ReLUNetwork(net.weights, backend="reference")
-    assert_same_bits(net(data[0][0]), again(data[0][0]), "as its weights say")
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert len(calls) == 4
+    for found, weight in zip(net.weights, wanted.weights, strict=True):
+        assert_same_bits(found, weight, "two steps")
+    assert_same_bits(net(data[0][0]), wanted(data[0][0]), "as its weights say")
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from homfast._backends import interrupts
 from homfast._backends.device_library import dtype_of, library_of
 from homfast._backends.layerwise import LayerwiseNetwork
 
@@ -75,11 +76,12 @@ class DeviceTraining:
         if not math.isfinite(loss):
             return loss, True
         _, gradients = trace.pull_back(residual, False)
-        for index, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
-            if adam:
-                ops.adam_update(layer.array, gradient, first[index], second[index], adam, total)
-            else:
-                ops.sgd_update(layer.array, gradient, learning_rate, weight_decay, total)
+        with interrupts.held_back():
+            for index, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
+                if adam:
+                    ops.adam_update(layer.array, gradient, first[index], second[index], adam, total)
+                else:
+                    ops.sgd_update(layer.array, gradient, learning_rate, weight_decay, total)
         return loss, math.isfinite(float(total[0]))
 
 

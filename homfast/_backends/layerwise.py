@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from homfast._backends import interrupts
+
 
 def _library(ops):
     return ops.array_module() if hasattr(ops, "array_module") else np
@@ -98,22 +100,27 @@ class LayerwiseTraining:
         """None: the long way goes through `forward_masked`."""
         return None
 
+    def _refresh(self):
+        """What a backend packs of the weights, packed again after they changed."""
+
     def fit_step(self, x, target, adam, learning_rate, weight_decay, first, second):
         ops, weights = self._network.ops, [_array(layer) for layer in self._network.layers]
         y, trace = self.trace(self._network.xp.ascontiguousarray(x))
-        residual = y - target
-        count = max(residual.size, 1)
         with np.errstate(over="ignore", invalid="ignore"):
+            residual = y - target
+            count = max(residual.size, 1)
             loss = float(np.sum(np.square(residual, dtype=np.float64))) / count
         if not np.isfinite(loss):
             return loss, True
         residual *= residual.dtype.type(2.0 / count)
         _, gradients = trace.pull_back(residual, False)
-        for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
-            if adam:
-                ops.adam_update(weight, gradient, first[index], second[index], adam)
-            else:
-                ops.sgd_update(weight, gradient, learning_rate, weight_decay)
+        with interrupts.held_back():
+            for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+                if adam:
+                    ops.adam_update(weight, gradient, first[index], second[index], adam)
+                else:
+                    ops.sgd_update(weight, gradient, learning_rate, weight_decay)
+            self._refresh()
         return loss, all(np.isfinite(written).all() for written in (*weights, *second))
 
 

@@ -7,7 +7,6 @@ a backend is chosen and this one comes into question, not with homfast.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from typing import Any
 
@@ -37,13 +36,9 @@ def is_available():
 
 
 def why_unavailable():
-    """The reason, as far as it is known without an import of Numba."""
-    if _kernels is not None or "numba" in sys.modules or _failure:
-        _import()
-        return _failure
-    if importlib.util.find_spec("numba") is None:
-        return _MISSING
-    return ""
+    """The reason; Numba is imported to know it."""
+    _import()
+    return _failure
 
 
 def accepts(array):
@@ -62,13 +57,17 @@ def _import():
     """The modules of kernels, or None for the reason in `_failure`."""
     global _kernels, _failure
     if _kernels is None and not _failure:
-        try:
-            from homfast._backends.numba_kernels import elementwise, product
-        except ImportError as error:  # also of a NumPy that this Numba does not know
-            missing = getattr(error, "name", None) == "numba"
-            _failure = _MISSING if missing else f"Numba cannot be imported: {error}"
-        else:
-            _kernels = product, elementwise
+        with threads.no_fork:
+            try:
+                from homfast._backends.numba_kernels import elementwise, product
+            except Exception as error:  # also of a library or a NumPy that this Numba does not know
+                missing = getattr(error, "name", None) == "numba"
+                _failure = _MISSING if missing else f"Numba cannot be imported: {error}"
+            else:
+                if sys.modules["numba"].config.DISABLE_JIT:
+                    _failure = "NUMBA_DISABLE_JIT is set, so that Numba compiles nothing; unset it"
+                else:
+                    _kernels = product, elementwise
     return _kernels
 
 
@@ -220,11 +219,9 @@ def pack_network(layers, negative_slope):
 class pack_training(LayerwiseTraining):
     """Steps that pack again what they changed."""
 
-    def fit_step(self, *arguments):
-        result = super().fit_step(*arguments)
+    def _refresh(self):
         for layer in self._network.layers:
             layer.refresh()
-        return result
 
 
 # Updates -----------------------------------------------------------------------------------------

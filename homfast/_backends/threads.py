@@ -175,8 +175,14 @@ def _forget_pool() -> None:
     _lock, _pool, _pool_size = threading.Lock(), None, 0
 
 
+# Whoever holds it keeps other threads from forking: a child has none of them to release locks.
+no_fork = threading.RLock()
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(
+        before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release
+    )
 
 # Flush to zero and the rounding mode belong to a thread: helpers take the caller's for a call, and
 # bits then do not depend on who computes. glibc's fenv_t has 32 bytes at most.

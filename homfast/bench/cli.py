@@ -17,7 +17,11 @@ KINDS = ("layers", "networks", "training", "operators", "invariance")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``homfast bench`` to its parser. Imports nothing heavy."""
     parser.add_argument(
-        "kind", choices=KINDS, help="what to measure; invariance: what set_batch_invariant costs"
+        "kind",
+        nargs="?",
+        default="layers",
+        choices=KINDS,
+        help="what to measure (layers); invariance: what set_batch_invariant costs",
     )
     parser.add_argument(
         "--shapes",
@@ -48,7 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, metavar="N", help="bursts each runs (default 9)")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop rounds to end about then")
     parser.add_argument("--scale", type=int, metavar="N", help="operators: divide their sizes by N")
-    parser.add_argument("--json", metavar="FILE", help="write the results")
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write the results; without FILE, and as the last argument, to standard output, and "
+        "what is printed for people to standard error",
+    )
     parser.add_argument("--plot", metavar="FILE", help="draw a roofline plot")
 
 

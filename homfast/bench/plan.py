@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class Plan:
         if args.seconds is not None and not args.seconds > 0:
             raise ValueError(f"--seconds: got {args.seconds}, wanted more than 0")
         self.settings = Settings(rounds=rounds, seconds=args.seconds)
-        for path in filter(None, (args.json, args.plot)):
+        self._stdout = sys.stdout
+        for path in (p for p in (args.json, args.plot) if p and p != "-"):
             if not Path(path).absolute().parent.is_dir():
                 raise FileNotFoundError(f"{path}: its folder does not exist")
             if Path(path).is_dir():
@@ -57,16 +59,26 @@ class Plan:
         """`measure` on the threads and the target asked for; 0 on success, 130 for Ctrl-C."""
         from homfast.bench import threads
 
-        with _target(self.args.target), threads.same_threads(self.threads) as unset:
+        to_stderr = contextlib.redirect_stdout(sys.stderr)
+        printed = to_stderr if self.args.json == "-" else contextlib.nullcontext()
+        with (
+            printed,
+            _target(self.args.target),
+            threads.same_threads(self.threads) as unset,
+        ):
             for complaint in unset:
                 print(f"NOTE: {complaint}")
             return self.measure(unset)
 
     def write(self, report: dict[str, Any]) -> None:
-        """The JSON file, if one is wanted."""
-        if self.args.json:
-            text = json.dumps(_rounded(report), indent=1)
-            Path(self.args.json).write_text(text + "\n", encoding="utf-8")
+        """The JSON, if it is wanted."""
+        if not self.args.json:
+            return
+        text = json.dumps(_rounded(report), indent=1) + "\n"
+        if self.args.json == "-":
+            self._stdout.write(text)
+        else:
+            Path(self.args.json).write_text(text, encoding="utf-8")
 
 
 def options_of(kind: Any, args: argparse.Namespace) -> dict[str, str]:

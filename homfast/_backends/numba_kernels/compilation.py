@@ -19,10 +19,14 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
+import numpy as np
 
+from homfast._backends.threads import no_fork
+
+T = TypeVar("T")
 _logger = logging.getLogger("homfast")
 
 
@@ -36,6 +40,21 @@ def stamp() -> int:
         except OSError:  # within an archive: the files are as old as the archive
             digest.update(path.name.encode())
     return int.from_bytes(digest.digest()[:7], "little")
+
+
+def made_once(make: Callable[[np.dtype], T]) -> Callable[[np.dtype], T]:
+    """`functools.cache` for what compiles, by one thread at a time, and none forks meanwhile.
+
+    A child would wait for ever for the locks of Numba and LLVM that another thread held.
+    """
+    made = functools.cache(make)
+
+    @functools.wraps(make)
+    def once(dtype: np.dtype) -> T:
+        with no_fork:
+            return made(dtype)
+
+    return once
 
 
 def compile_kernel(function: Callable[..., Any], *signatures: Any) -> Callable[..., Any]:

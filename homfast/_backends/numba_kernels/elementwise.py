@@ -5,7 +5,6 @@ Each product and sum rounds on its own, in the order of the reference, so that b
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,11 +13,11 @@ import numba
 import numpy as np
 from numba import types
 
-from homfast._backends.numba_kernels.compilation import compile_kernel, stamp
+from homfast._backends.numba_kernels.compilation import compile_kernel, made_once, stamp
 from homfast._backends.numba_kernels.vectors import address, select
 
 
-@functools.cache
+@made_once
 def select_kernel(dtype: np.dtype) -> Callable[..., None]:
     """``select_rows(mask, values, slope, out, top, bottom)``, as `reference.select`."""
     scalar = numba.from_dtype(dtype)
@@ -42,7 +41,7 @@ class UpdateKernels(NamedTuple):
     sgd: Callable[..., None]
 
 
-@functools.cache
+@made_once
 def update_kernels(dtype: np.dtype) -> UpdateKernels:
     """The kernels for float32 or float64."""
     scalar, index = numba.from_dtype(dtype), types.intp

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import numba
 import numpy as np
 from numba import types
 
-from homfast._backends.numba_kernels.compilation import compile_kernel, stamp
+from homfast._backends.numba_kernels.compilation import compile_kernel, made_once, stamp
 from homfast._backends.numba_kernels.machine import Tile, compiled_for, tile_of
 from homfast._backends.numba_kernels.vectors import (
     activate,
@@ -38,7 +37,7 @@ class ProductKernels(NamedTuple):
     multiply: Callable[..., None]
 
 
-@functools.cache
+@made_once
 def product_kernels(dtype: np.dtype) -> ProductKernels:
     """The kernels for float32 or float64."""
     machine = compiled_for()
