@@ -145,6 +145,7 @@ def device(request, monkeypatch, tmp_path_factory):
     monkeypatch.setattr(_backends, "_automatic_on_gpu", None)
     if request.param == "cupy":
         monkeypatch.setattr(cuda, "_cuda", None)
+        monkeypatch.setattr(cuda, "_missing", "taken away, also where it is built")
         folder = tmp_path_factory.getbasetemp() / "cupy"
         folder.mkdir(exist_ok=True)
         yield cupy_on_host(monkeypatch, folder)
