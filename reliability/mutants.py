@@ -43,7 +43,7 @@ MUTANTS = [
     mutant(
         "the mask of a later part of a bfloat16 weight goes to the first",
         CORE + "ops.cpp",
-        "own.mask = mask.data ? mask.data + j / 8 : nullptr;",
+        "own.mask = mask.data ? mask.data + first / 8 : nullptr;",
         "own.mask = mask.data;",
         "bfloat16",
     ),

@@ -115,6 +115,29 @@ def test_ctrl_c_between_the_updates_of_two_layers(net, data, monkeypatch, backen
     assert_same_bits(net(data[0][0]), wanted(data[0][0]), "as its weights say")
 
 
+@pytest.mark.parametrize("backend", ["reference", "numba"])
+def test_an_error_between_the_updates_of_two_layers(net, data, monkeypatch, backend):
+    """The network computes with the weights that it shows, also with those packed before."""
+    module = _backends.load(backend)
+    if not module.is_available():
+        pytest.skip(f"nothing ran on {backend}: {module.why_unavailable()}")
+    net = ReLUNetwork(net.weights, backend=backend)
+    before, update, calls = net.weights[0].copy(), module.adam_update, []
+
+    def failing(*arguments):
+        calls.append(len(calls))
+        if len(calls) == 2:
+            raise MemoryError("in the second layer")
+        update(*arguments)
+
+    monkeypatch.setattr(module, "adam_update", failing)
+    with pytest.raises(MemoryError, match="second layer"):
+        homfast.fit(net, data, learning_rate=1e-2)
+    assert (net.weights[0] != before).any()
+    other = ReLUNetwork(net.weights, backend=backend)
+    assert_same_bits(net(data[0][0]), other(data[0][0]), "as its weights say")
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_an_update_that_overflows_is_an_error(engine, net, data, optimizer):
     huge = float(np.finfo(net.dtype).max)

@@ -18,28 +18,29 @@ constexpr index_t kReadAtOnce = 1 << 20;
 
 std::atomic<bool> batch_invariant{false};
 
-// Columns for which it reads so many.
-index_t columns_at_once(index_t depth) {
-  return std::max<index_t>(1, kReadAtOnce / std::max<index_t>(1, depth) / 16) * 16;
-}
-
-template <class T>
-void run_dot_rows(const Product<T>& p, const Target& target) {
-  if (p.m == 0 || p.n == 0) return;
-  const KernelTable<T>& table = kernels<T>(target);
+// run(columns) for all columns of the weight, shared among threads and so many at a time.
+template <class T, class Run>
+void read_by_columns(const Product<T>& p, Run run) {
+  const index_t at_once = std::max<index_t>(1, kReadAtOnce / std::max<index_t>(1, p.k) / 16) * 16;
   const int parts = threads_for(multiply_adds(p));
-  const index_t at_once = columns_at_once(p.k);
   StopFlag stop;
   auto run_part = [&](index_t part) {
     const index_t begin = part_begin(p.n, part, parts, 16);
     const index_t end = part_begin(p.n, part + 1, parts, 16);
     for (index_t j = begin; j < end; j += at_once) {
       if (j > begin && stop.poll()) return;
-      table.dot_rows(p, Range{j, std::min(end, j + at_once)});
+      run(Range{j, std::min(end, j + at_once)});
     }
   };
   parallel_for(parts, run_part);
   if (stop.stopped()) throw Interrupted();
+}
+
+template <class T>
+void run_dot_rows(const Product<T>& p, const Target& target) {
+  if (p.m == 0 || p.n == 0) return;
+  const KernelTable<T>& table = kernels<T>(target);
+  read_by_columns(p, [&](Range columns) { table.dot_rows(p, columns); });
 }
 
 template <class T>
@@ -133,27 +134,17 @@ bool linear_bfloat16(MatrixView<const std::uint16_t> x, MatrixView<const std::ui
   set_a<float>(p, {wide_x, x.rows, x.cols, x.cols}, false, {});
   p.b_stride = weight.row_stride;
   p.mask_stride = mask.row_stride;
-  const int parts = threads_for(multiply_adds(p));
-  const index_t at_once = columns_at_once(x.cols);
-  StopFlag stop;
-  auto run_part = [&](index_t part) {
-    const index_t begin = part_begin(out.cols, part, parts, 16);
-    const index_t end = part_begin(out.cols, part + 1, parts, 16);
+  read_by_columns(p, [&](Range columns) {
+    const index_t first = columns.begin, count = columns.end - columns.begin;
     Product<float> own = p;
-    own.c_stride = std::min(at_once, end - begin);
-    own.c = thread_workspace<float>(out.rows * own.c_stride);
-    for (index_t j = begin; j < end; j += at_once) {
-      if (stop.poll()) return;
-      const index_t count = std::min(at_once, end - j);
-      own.mask = mask.data ? mask.data + j / 8 : nullptr;
-      table.dot_rows_bfloat16(own, weight.data + j * weight.row_stride, Range{0, count});
-      for (index_t i = 0; i < out.rows; ++i) {
-        round_to_bfloat16(own.c + i * own.c_stride, out.data + i * out.row_stride + j, count);
-      }
+    own.c = thread_workspace<float>(out.rows * count);
+    own.c_stride = count;
+    own.mask = mask.data ? mask.data + first / 8 : nullptr;
+    table.dot_rows_bfloat16(own, weight.data + first * weight.row_stride, Range{0, count});
+    for (index_t i = 0; i < out.rows; ++i) {
+      round_to_bfloat16(own.c + i * own.c_stride, out.data + i * out.row_stride + first, count);
     }
-  };
-  parallel_for(parts, run_part);
-  if (stop.stopped()) throw Interrupted();
+  });
   return true;
 }
 

@@ -53,10 +53,10 @@ HF_INLINE float32x4_t load(const float* p) { return vld1q_f32(p); }
 HF_INLINE float64x2_t load(const double* p) { return vld1q_f64(p); }
 HF_INLINE void store(float* p, float32x4_t v) { vst1q_f32(p, v); }
 HF_INLINE void store(double* p, float64x2_t v) { vst1q_f64(p, v); }
-// In pieces: there are no masked loads and stores.
 HF_INLINE float32x4_t load_bfloat16(const std::uint16_t* p) {
   return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
 }
+// In pieces: there are no masked loads and stores.
 HF_INLINE float32x4_t load_partial(const float* p, int n) {
   if (n >= 4) return load(p);
   float32x4_t v = zero<float>();
