@@ -12,7 +12,7 @@ import numpy as np
 
 from homfast import _arrays, _backends, _bfloat16, _places
 
-_BYTE, _SINGLE = np.dtype(np.uint8), np.dtype(np.float32)
+_BYTE = np.dtype(np.uint8)
 
 
 def linear(x, weight, *, out=None, precision=None, backend=None):
@@ -187,31 +187,29 @@ def linear_relu_backward(
         if weight is not None:
             _arrays.check_last_axis(inputs, "x", matrix.shape[1], f"weight {matrix.shape}")
 
-    half = grad.dtype == _arrays.BFLOAT16
-    if half:
-        _bfloat16.check_precision(precision)
-        grad_rows = _bfloat16.widen(chosen, grad_rows, place)
-    dtype = _SINGLE if half else grad.dtype
-    level = "medium" if half else precision or "highest"
-
-    def finished(result: Any, shape: tuple[int, ...]) -> Any:
-        values = _bfloat16.narrow(chosen, result, place=place) if half else result
-        return place.result_like(place.reshaped(values, shape), grad_output)
-
+    rows = handle = None
     if weight is not None:
         handle = place.as_kernel_matrix(matrix)
-        if half:
-            handle = _bfloat16.widen(chosen, handle, place)
-        rows = place.empty((grad_rows.shape[0], matrix.shape[1]), dtype, grad_rows)
-        chosen.grad_input(grad_rows, handle, mask_bytes, slope, rows, level)
-        grad_input = finished(rows, (*grad.shape[:-1], matrix.shape[1]))
+        grad_input = place.empty((grad_rows.shape[0], matrix.shape[1]), grad.dtype, grad_rows)
     if x is not None:
         rows = place.as_rows(inputs)
-        if half:
-            rows = _bfloat16.widen(chosen, rows, place)
-        result = place.empty((out_features, inputs.shape[-1]), dtype, grad_rows)
-        chosen.grad_weight(grad_rows, rows, mask_bytes, slope, result, level)
-        grad_weight = finished(result, (out_features, inputs.shape[-1]))
+        grad_weight = place.empty((out_features, inputs.shape[-1]), grad.dtype, grad_rows)
+    if grad.dtype == _arrays.BFLOAT16:
+        _bfloat16.check_precision(precision)
+        _bfloat16.backward(
+            chosen, place, grad_rows, rows, handle, mask_bytes, slope, grad_input, grad_weight
+        )
+    else:
+        level = precision or "highest"
+        if grad_input is not None:
+            chosen.grad_input(grad_rows, handle, mask_bytes, slope, grad_input, level)
+        if grad_weight is not None:
+            chosen.grad_weight(grad_rows, rows, mask_bytes, slope, grad_weight, level)
+    if grad_input is not None:
+        shaped = place.reshaped(grad_input, (*grad.shape[:-1], matrix.shape[1]))
+        grad_input = place.result_like(shaped, grad_output)
+    if grad_weight is not None:
+        grad_weight = place.result_like(grad_weight, grad_output)
     return grad_input, grad_weight
 
 
@@ -254,27 +252,16 @@ class _Forward:
         self.half = inputs.dtype == _arrays.BFLOAT16
         if self.half:
             _bfloat16.check_precision(precision)
-            self.precision = "medium"
 
     def compute(self, relu: bool, slope: float, mask: Any) -> None:
         """The product, or the layer with ReLU, in `target`."""
-        if not self.half:
-            self._apply(self.rows, self.weight, relu, slope, self.target, mask)
-            return
-        x, weight, out = map(self.place.halves, (self.rows, self.weight, self.target))
-        if self.backend.linear_bfloat16(x, weight, relu, slope, out, mask):
-            return
-        rows = _bfloat16.widen(self.backend, self.rows, self.place)
-        weight = _bfloat16.widen(self.backend, self.weight, self.place)
-        sums = self.place.empty(self.target.shape, _SINGLE, rows)
-        self._apply(rows, weight, relu, slope, sums, mask)
-        _bfloat16.narrow(self.backend, sums, self.target, self.place)
-
-    def _apply(self, x: Any, weight: Any, relu: bool, slope: float, out: Any, mask: Any) -> None:
-        if relu:
-            self.backend.linear_relu(x, weight, slope, out, mask, self.precision)
+        x, weight, out, backend = self.rows, self.weight, self.target, self.backend
+        if self.half:
+            _bfloat16.linear(backend, self.place, x, weight, relu, slope, out, mask)
+        elif relu:
+            backend.linear_relu(x, weight, slope, out, mask, self.precision)
         else:
-            self.backend.linear(x, weight, out, self.precision)
+            backend.linear(x, weight, out, self.precision)
 
     def result(self) -> Any:
         result = self.finish()

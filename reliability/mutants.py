@@ -42,9 +42,16 @@ MUTANTS = [
     ),
     mutant(
         "the mask of a later part of a bfloat16 weight goes to the first",
-        CORE + "ops.cpp",
+        CORE + "bfloat16_layers.cpp",
         "own.mask = mask.data ? mask.data + first / 8 : nullptr;",
         "own.mask = mask.data;",
+        "bfloat16",
+    ),
+    mutant(
+        "the weights of a bfloat16 gradient lie over the gradient that was widened",
+        CORE + "bfloat16_layers.cpp",
+        "float* const behind_grad = room.next();\n",
+        "float* const behind_grad = room.next() - size_of(grad_output);\n",
         "bfloat16",
     ),
     mutant(
@@ -224,8 +231,8 @@ MUTANTS = [
     mutant(
         "few rows are summed another way though bits must not depend on the batch",
         CORE + "ops.cpp",
-        "x.rows < kSmallBatch && !get_batch_invariant()",
-        "x.rows < kSmallBatch",
+        "rows < kSmallBatch && !get_batch_invariant()",
+        "rows < kSmallBatch",
         "bits",
     ),
     # Whole networks -------------------------------------------------------------------------------

@@ -92,6 +92,39 @@ def test_few_rows_have_the_bits_of_widened_operands(native_engine, rng, batch, f
     assert_same_bits(out.astype(np.float32), wanted, "linear, out in a larger array")
 
 
+# The last needs more room than a thread keeps from call to call.
+@pytest.mark.parametrize(
+    "shape", [(16, 40, 24), (67, 129, 50), (0, 3, 2), (20, 300, 14000)], ids=str
+)
+@pytest.mark.parametrize("slope", [0.0, 0.25])
+def test_many_rows_have_the_bits_of_widened_operands(engine, rng, shape, slope):
+    batch, features, units = shape
+    x, weight, grad = (
+        normal(rng, *s) for s in ((batch, features), (units, features), (batch, units))
+    )
+    wide_x, wide_weight, wide_grad = (a.astype(np.float32) for a in (x, weight, grad))
+    options = {"negative_slope": slope, "backend": engine.backend}
+    for _ in range(2):  # in room that the first left
+        y, mask = homfast.linear_relu(x, weight, return_mask=True, **options)
+        wanted, wanted_mask = homfast.linear_relu(
+            wide_x, wide_weight, return_mask=True, precision="medium", **options
+        )
+        assert_same(y, wanted.astype(BF16), f"{engine} linear_relu")
+        assert_same_bits(mask, wanted_mask, f"{engine} mask")
+        found = homfast.linear_relu_backward(grad, x, weight, mask, **options)
+        gradients = homfast.linear_relu_backward(
+            wide_grad, wide_x, wide_weight, mask, precision="medium", **options
+        )
+        for one, other in zip(found, gradients, strict=True):
+            assert_same(one, other.astype(BF16), f"{engine} backward")
+        alone = (
+            homfast.linear_relu_backward(grad, None, weight, mask, **options)[0],
+            homfast.linear_relu_backward(grad, x, None, mask, **options)[1],
+        )
+        for one, other in zip(alone, found, strict=True):
+            assert_same(one, other, f"{engine} one of them")
+
+
 def test_layouts_out_and_mixed_libraries(native_engine, rng):
     x, weight = normal(rng, 2, 20, 31), normal(rng, 7, 31)
     homfast.set_batch_invariant(True)

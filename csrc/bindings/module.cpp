@@ -1,11 +1,11 @@
 // The extension homfast._native: view, check, release the GIL, call.
 
+#include "bindings/bfloat16_calls.h"
 #include "bindings/kept_backward.h"
 #include "bindings/operators.h"
 #include "bindings/plain_calls.h"
 #include "bindings/training_handle.h"
 #include "bindings/xla_handlers.h"
-#include "core/bfloat16.h"
 #include "core/cpu_features.h"
 #include "core/dispatch.h"
 #include "core/parallel.h"
@@ -158,45 +158,6 @@ void bind_updates(py::module_& m) {
       },
       py::arg("weight").noconvert(), py::arg("grad").noconvert(), py::arg("learning_rate"),
       py::arg("weight_decay"));
-}
-
-void bind_bfloat16(py::module_& m) {
-  m.def(
-      "linear_bfloat16",
-      [](const py::array& x, const py::array& weight, bool relu, double negative_slope,
-         const py::array& out, const OptionalArray& mask) {
-        const auto rows = matrix<const std::uint16_t>(x, "x");
-        const auto w = matrix<const std::uint16_t>(weight, "weight");
-        const auto target = matrix<std::uint16_t>(out, "out");
-        check(w.cols == rows.cols, "weight: in_features do not match x");
-        check(target.rows == rows.rows && target.cols == w.rows, "out: shape does not match");
-        const auto bits = mask_view(mask, target.rows, target.cols, relu);
-        const py::gil_scoped_release release;
-        return linear_bfloat16(rows, w, relu ? Epilogue::relu : Epilogue::none,
-                               static_cast<float>(negative_slope), bits, target);
-      },
-      py::arg("x").noconvert(), py::arg("weight").noconvert(), py::arg("relu"),
-      py::arg("negative_slope"), py::arg("out").noconvert(), py::arg("mask").noconvert());
-  m.def(
-      "widen_bfloat16",
-      [](const py::array& values, const py::array& out) {
-        const auto from = matrix<const std::uint16_t>(values, "values");
-        const auto to = matrix<float>(out, "out");
-        check(from.rows == to.rows && from.cols == to.cols, "out: shape does not match");
-        const py::gil_scoped_release release;
-        widen_bfloat16(from, to);
-      },
-      py::arg("values").noconvert(), py::arg("out").noconvert());
-  m.def(
-      "round_to_bfloat16",
-      [](const py::array& values, const py::array& out) {
-        const auto from = matrix<const float>(values, "values");
-        const auto to = matrix<std::uint16_t>(out, "out");
-        check(from.rows == to.rows && from.cols == to.cols, "out: shape does not match");
-        const py::gil_scoped_release release;
-        round_to_bfloat16(from, to);
-      },
-      py::arg("values").noconvert(), py::arg("out").noconvert());
 }
 
 void bind_settings(py::module_& m) {

@@ -4,74 +4,21 @@
 #include <atomic>
 #include <chrono>
 
-#include "core/bfloat16.h"
 #include "core/parallel.h"
 #include "core/run_product.h"
 
 namespace homfast {
 namespace {
 
-// Fewer rows than this, on plain weights, go to dot_rows.
 constexpr index_t kSmallBatch = 16;
-// Elements of a weight that dot_rows reads between two looks at the stop flag.
-constexpr index_t kReadAtOnce = 1 << 20;
 
 std::atomic<bool> batch_invariant{false};
-
-// run(columns) for all columns of the weight, shared among threads and so many at a time.
-template <class T, class Run>
-void read_by_columns(const Product<T>& p, Run run) {
-  const index_t at_once = std::max<index_t>(1, kReadAtOnce / std::max<index_t>(1, p.k) / 16) * 16;
-  const int parts = threads_for(multiply_adds(p));
-  StopFlag stop;
-  auto run_part = [&](index_t part) {
-    const index_t begin = part_begin(p.n, part, parts, 16);
-    const index_t end = part_begin(p.n, part + 1, parts, 16);
-    for (index_t j = begin; j < end; j += at_once) {
-      if (j > begin && stop.poll()) return;
-      run(Range{j, std::min(end, j + at_once)});
-    }
-  };
-  parallel_for(parts, run_part);
-  if (stop.stopped()) throw Interrupted();
-}
 
 template <class T>
 void run_dot_rows(const Product<T>& p, const Target& target) {
   if (p.m == 0 || p.n == 0) return;
   const KernelTable<T>& table = kernels<T>(target);
   read_by_columns(p, [&](Range columns) { table.dot_rows(p, columns); });
-}
-
-template <class T>
-Product<T> make_product(MatrixView<T> out, index_t depth, Epilogue epilogue, T slope,
-                        Precision precision) {
-  Product<T> p{};
-  p.m = out.rows;
-  p.n = out.cols;
-  p.k = depth;
-  p.c = out.data;
-  p.c_stride = out.row_stride;
-  p.epilogue = epilogue;
-  p.slope = slope;
-  p.precision = precision;
-  return p;
-}
-
-template <class T>
-void set_a(Product<T>& p, MatrixView<const T> a, bool transposed, MaskView mask) {
-  p.a = a.data;
-  p.a_stride = a.row_stride;
-  p.a_transposed = transposed;
-  p.a_mask = mask.data;
-  p.a_mask_stride = mask.row_stride;
-}
-
-template <class T>
-void set_b(Product<T>& p, MatrixView<const T> b, Layout layout, const T* panels) {
-  p.b = panels ? panels : b.data;
-  p.b_stride = b.row_stride;
-  p.b_layout = panels ? Layout::panels : layout;
 }
 
 // What all threads together reach with run(rounds), called for at least so many seconds.
@@ -101,6 +48,7 @@ double rounds_per_second(double seconds, index_t rounds_a_call, Run run) {
 
 void set_batch_invariant(bool enabled) { batch_invariant.store(enabled); }
 bool get_batch_invariant() { return batch_invariant.load(); }
+bool takes_dot_rows(index_t rows) { return rows < kSmallBatch && !get_batch_invariant(); }
 
 template <class T>
 void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope, MaskView mask,
@@ -113,39 +61,11 @@ void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope,
   set_a<T>(p, x, false, {});
   set_b<T>(p, weight.view, Layout::columns,
            weight.packed ? weight.packed->forward_panels(here) : nullptr);
-  if (!weight.packed && x.rows < kSmallBatch && !get_batch_invariant()) {
+  if (!weight.packed && takes_dot_rows(x.rows)) {
     run_dot_rows(p, here);
   } else {
     run_product(p, here);
   }
-}
-
-bool linear_bfloat16(MatrixView<const std::uint16_t> x, MatrixView<const std::uint16_t> weight,
-                     Epilogue epilogue, float slope, MaskView mask, MatrixView<std::uint16_t> out) {
-  if (x.rows >= kSmallBatch || get_batch_invariant()) return false;
-  if (out.rows == 0 || out.cols == 0) return true;
-  const KernelTable<float>& table = kernels<float>(target());
-  float* const wide_x = thread_workspace<float, Workspace::activations>(x.rows * x.cols);
-  for (index_t i = 0; i < x.rows; ++i) {
-    widen_bfloat16(x.data + i * x.row_stride, wide_x + i * x.cols, x.cols);
-  }
-  Product<float> p = make_product<float>({nullptr, out.rows, out.cols, 0}, x.cols, epilogue, slope,
-                                         Precision::medium);
-  set_a<float>(p, {wide_x, x.rows, x.cols, x.cols}, false, {});
-  p.b_stride = weight.row_stride;
-  p.mask_stride = mask.row_stride;
-  read_by_columns(p, [&](Range columns) {
-    const index_t first = columns.begin, count = columns.end - columns.begin;
-    Product<float> own = p;
-    own.c = thread_workspace<float>(out.rows * count);
-    own.c_stride = count;
-    own.mask = mask.data ? mask.data + first / 8 : nullptr;
-    table.dot_rows_bfloat16(own, weight.data + first * weight.row_stride, Range{0, count});
-    for (index_t i = 0; i < out.rows; ++i) {
-      round_to_bfloat16(own.c + i * own.c_stride, out.data + i * out.row_stride + first, count);
-    }
-  });
-  return true;
 }
 
 template <class T>

@@ -15,20 +15,16 @@ struct Weight {
   PackedWeight<T>* packed = nullptr;
 };
 
-// Layer calls on plain arrays may sum in another order for fewer than 16 rows unless this is set.
+// Layer calls on plain arrays may sum in another order for fewer than 16 rows unless this is set:
+// `takes_dot_rows` says whether they do.
 void set_batch_invariant(bool enabled);
 bool get_batch_invariant();
+bool takes_dot_rows(index_t rows);
 
 // out = epilogue(x weight^T). A mask without data is none. A packed weight has a precision of its own.
 template <class T>
 void linear(MatrixView<const T> x, Weight<T> weight, Epilogue epilogue, T slope, MaskView mask,
             MatrixView<T> out, Precision precision);
-
-// The same of bfloat16, summed in float32: the bits of `linear` on widened operands, rounded once. False, and
-// nothing done, where that is not by dot_rows (16 rows, or batch invariance): products pack their
-// operands, which are better widened as a whole.
-bool linear_bfloat16(MatrixView<const std::uint16_t> x, MatrixView<const std::uint16_t> weight,
-                     Epilogue epilogue, float slope, MaskView mask, MatrixView<std::uint16_t> out);
 
 // out = (mask applied to grad_output) weight.
 template <class T>

@@ -63,6 +63,38 @@ double multiply_adds(const Product<T>& p) {
          static_cast<double>(std::max<index_t>(p.k, 1));
 }
 
+// C and what is done to it; operands are for set_a and set_b.
+template <class T>
+Product<T> make_product(MatrixView<T> out, index_t depth, Epilogue epilogue, T slope,
+                        Precision precision) {
+  Product<T> p{};
+  p.m = out.rows;
+  p.n = out.cols;
+  p.k = depth;
+  p.c = out.data;
+  p.c_stride = out.row_stride;
+  p.epilogue = epilogue;
+  p.slope = slope;
+  p.precision = precision;
+  return p;
+}
+
+template <class T>
+inline void set_a(Product<T>& p, MatrixView<const T> a, bool transposed, MaskView mask) {
+  p.a = a.data;
+  p.a_stride = a.row_stride;
+  p.a_transposed = transposed;
+  p.a_mask = mask.data;
+  p.a_mask_stride = mask.row_stride;
+}
+
+template <class T>
+inline void set_b(Product<T>& p, MatrixView<const T> b, Layout layout, const T* panels) {
+  p.b = panels ? panels : b.data;
+  p.b_stride = b.row_stride;
+  p.b_layout = panels ? Layout::panels : layout;
+}
+
 // out = grad^T input, a chain over the rows in order; a mask is for the caller to set.
 template <class T>
 Product<T> weight_gradient(MatrixView<const T> grad, MatrixView<const T> input, MatrixView<T> out) {
@@ -102,6 +134,25 @@ void run_product(Product<T> p, const Target& target) {
     run_part_of_product(p, table, rows, cols);
   };
   parallel_for(grid.row_parts * grid.col_parts, run_part);
+  if (stop.stopped()) throw Interrupted();
+}
+
+// run(columns) for all columns of B, shared among threads, a few at a time: so many that Ctrl-C is heard.
+template <class T, class Run>
+void read_by_columns(const Product<T>& p, Run run) {
+  constexpr index_t read_at_once = 1 << 20;  // elements
+  const index_t at_once = std::max<index_t>(1, read_at_once / std::max<index_t>(1, p.k) / 16) * 16;
+  const int parts = threads_for(multiply_adds(p));
+  StopFlag stop;
+  auto run_part = [&](index_t part) {
+    const index_t begin = part_begin(p.n, part, parts, 16);
+    const index_t end = part_begin(p.n, part + 1, parts, 16);
+    for (index_t j = begin; j < end; j += at_once) {
+      if (j > begin && stop.poll()) return;
+      run(Range{j, std::min(end, j + at_once)});
+    }
+  };
+  parallel_for(parts, run_part);
   if (stop.stopped()) throw Interrupted();
 }
 

@@ -54,7 +54,7 @@ class AlignedBuffer {
 };
 
 // What a thread uses at the same time has names of its own.
-enum class Workspace { product, activations, generated, transform };
+enum class Workspace { product, activations, generated, transform, widened };
 
 template <class T, Workspace name = Workspace::product>
 T* thread_workspace(index_t elements) {

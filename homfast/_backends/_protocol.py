@@ -136,6 +136,18 @@ class Backend(Protocol):
         False, and nothing done, where these are better widened first by `widen_bfloat16`.
         """
 
+    def linear_backward_bfloat16(
+        self,
+        grad_output: Array,
+        x: Array | None,
+        weight: Array | None,
+        mask: Mask | None,
+        negative_slope: float,
+        grad_input: Array | None,
+        grad_weight: Array | None,
+    ) -> bool:
+        """`grad_input` of weight and `grad_weight` of x, likewise; each unless it is None."""
+
     def linear_masked(
         self,
         x: Array,

@@ -130,6 +130,10 @@ def linear_bfloat16(x, weight, relu, negative_slope, out, mask):
     return True
 
 
+def linear_backward_bfloat16(grad_output, x, weight, mask, negative_slope, grad_input, grad_weight):
+    return False
+
+
 def grad_input(grad_output, weight, mask, negative_slope, out, precision="highest"):
     matrix, precision = _layer(weight, precision)
     out_features, in_features = matrix.shape

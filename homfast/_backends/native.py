@@ -42,6 +42,7 @@ else:
     linear = _native.linear
     linear_relu = _native.linear_relu
     linear_bfloat16 = _native.linear_bfloat16
+    linear_backward_bfloat16 = _native.linear_backward_bfloat16
     linear_masked = _native.linear_masked
     grad_input = _native.grad_input
     grad_weight = _native.grad_weight

@@ -123,6 +123,10 @@ def linear_bfloat16(x, weight, relu, negative_slope, out, mask):
     return False
 
 
+def linear_backward_bfloat16(grad_output, x, weight, mask, negative_slope, grad_input, grad_weight):
+    return False
+
+
 def widen_bfloat16(values, out):
     out[...] = (values.astype(np.uint32) << 16).view(np.float32)
 
