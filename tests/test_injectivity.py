@@ -1,8 +1,6 @@
 """Injectivity of ReLU layers: decided as enumeration decides it, every "no" with a witness."""
 
 import itertools
-import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,12 +9,10 @@ import homfast
 
 pytest.importorskip("scipy", reason="needs homfast[theory]")
 
-from scipy.optimize import linprog
+from cells import check_decision, check_witness
 
 from homfast.injectivity import (
     Injectivity,
-    gaussian_probability_bound,
-    gaussian_thresholds,
     injective_filters,
     is_injective,
     is_injective_convolution,
@@ -24,67 +20,6 @@ from homfast.injectivity import (
 )
 from homfast.injectivity.flats import FlatSearch
 from homfast.injectivity.rows import Pairs, always_active
-
-
-def cell_without_span(weight, bias):
-    """Signs of a cell in which the active rows do not span, or None: cells are enumerated, depth
-    first, one linear program each, but for those whose active rows span already."""
-    kept = weight.any(axis=1)
-    weight, bias = weight[kept], bias[kept]
-    m, n = weight.shape
-    rows = np.column_stack([weight, bias])
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    stack = [((), np.zeros(n))]  # signs of the first rows, and a point that has them
-    while stack:
-        signs, point = stack.pop()
-        k = len(signs)
-        if k == m:
-            return signs
-        value = rows[k] @ np.append(point, 1.0)
-        for sign in (1.0, -1.0):
-            pattern = (*signs, sign)
-            active = weight[: k + 1][np.array(pattern) > 0]
-            if len(active) >= n and np.linalg.matrix_rank(active) == n:
-                continue
-            if sign * value > 1e-7:  # the point has this sign too
-                stack.append((pattern, point))
-                continue
-            # The widest t with sign <row, (x, 1)> >= t, for x in a large box.
-            matrix = -np.array(pattern)[:, None] * rows[: k + 1]
-            answer = linprog(
-                [*np.zeros(n), -1.0],
-                A_ub=np.column_stack([matrix[:, :n], np.ones(k + 1)]),
-                b_ub=-matrix[:, n],
-                bounds=[(-1e3, 1e3)] * n + [(None, 1.0)],
-            )
-            if answer.status == 0 and answer.x[-1] > 1e-7:
-                stack.append((pattern, answer.x[:n]))
-    return None
-
-
-def injective_by_enumeration(weight, bias=None):
-    """No cell is left: in each the active rows span."""
-    bias = np.zeros(len(weight)) if bias is None else bias
-    if np.linalg.matrix_rank(weight) < weight.shape[1]:
-        return False
-    return cell_without_span(weight, bias) is None
-
-
-def check_witness(weight, bias, witness):
-    x0, x1 = witness
-    bias = np.zeros(len(weight)) if bias is None else bias
-    values = [np.maximum(weight @ x + bias, 0) for x in (x0, x1)]
-    size = np.linalg.norm(weight) * max(np.linalg.norm(x0), np.linalg.norm(x1)) + np.abs(bias).max()
-    assert np.linalg.norm(x0 - x1) > 1e-10 * np.linalg.norm(x0)
-    assert np.abs(values[0] - values[1]).max() <= 1e-13 * size + 1e-8 * np.linalg.norm(x0 - x1)
-
-
-def check_decision(weight, bias=None):
-    found = is_injective(weight, bias)
-    assert found.decision is not None
-    assert found.decision == injective_by_enumeration(weight, bias)
-    if not found:
-        check_witness(weight, bias, found.witness)
 
 
 def layer(seed, largest):
@@ -449,151 +384,6 @@ def test_what_rounding_leaves_open_is_undecided(monkeypatch, solver):
 def test_float32_weights_are_taken():
     assert is_injective(minimal_weight(4, 2, dtype=np.float32))
     assert minimal_weight(4, 2, dtype=np.float32).dtype == np.float32
-
-
-# Biases of many sizes -----------------------------------------------------------------------------
-
-FOUR = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
-
-
-@pytest.mark.parametrize("far", [1.0, 1e6, 1e9, 1e12, 1e15, 1e100])
-def test_a_far_bias_does_not_hide_a_cell_between_near_ones(far):
-    """(0, 0) and (0.5, 0) have one image, however far the border of the other rows is."""
-    with_a_fifth = np.vstack([FOUR, [[1.0, 1.0]]])
-    for weight, bias in (
-        (FOUR, [-1.0, -1.0, far, -far]),
-        (FOUR, [-1e-3, -1e-3, far, -far]),
-        (with_a_fifth, [-1.0, -1.0, 0.0, 0.0, -far]),
-    ):
-        found = is_injective(weight, np.array(bias))
-        assert found.decision is False and found.margin > 0.1
-        x0, x1 = found.witness
-        values = [np.maximum(weight @ x + bias, 0) for x in (x0, x1)]
-        np.testing.assert_array_equal(values[0], values[1])
-        assert np.abs(x0 - x1).max() > 1e-6 * np.abs(bias).min()
-        overlapping = np.array([1.0, -1.0, *bias[2:]])
-        assert is_injective(weight, overlapping).decision is True
-
-
-def test_a_cell_is_looked_for_at_the_scale_of_its_own_biases():
-    """A slab of 1 beside 2e6, in units of 1e9 thinner than the tolerance."""
-    half = np.array([[1.0, 2.0], [1.0, 1.0]])
-    weight = np.vstack([half, -half])
-    bias = np.array([1999999.0, 1e9, -2e6, -1e9])
-    found = is_injective(weight, bias)
-    assert found.decision is False
-    check_witness(weight, bias, found.witness)
-
-
-def injective_in_the_plane(weight, bias):
-    """Exactly, for integers: every cell has a vertex, and the cells around each are looked at."""
-
-    def cross(p, q):
-        return p[0] * q[1] - p[1] * q[0]
-
-    rows = [(int(a), int(b)) for a, b in weight]
-    shifts = [Fraction(int(b)) for b in bias]
-    if not any(cross(p, q) for p in rows for q in rows):
-        return False
-    for i, j in itertools.combinations(range(len(rows)), 2):
-        (p, q), area = (rows[i], rows[j]), cross(rows[i], rows[j])
-        if area == 0:
-            continue
-        x = (-shifts[i] * q[1] + shifts[j] * p[1]) / area
-        y = (-p[0] * shifts[j] + q[0] * shifts[i]) / area
-        values = [r[0] * x + r[1] * y + b for r, b in zip(rows, shifts, strict=True)]
-        through = {
-            (r[0] // math.gcd(*r), r[1] // math.gcd(*r))
-            for r, v in zip(rows, values, strict=True)
-            if v == 0
-        }
-        rays = {(-s * r[1], s * r[0]) for r in through for s in (1, -1)}
-        rays = sorted(rays, key=lambda ray: math.atan2(ray[1], ray[0]))
-        for ray, following in zip(rays, rays[1:] + rays[:1], strict=True):
-            between = (ray[0] + following[0], ray[1] + following[1])
-            active = [
-                r
-                for r, v in zip(rows, values, strict=True)
-                if v > 0 or (v == 0 and r[0] * between[0] + r[1] * between[1] > 0)
-            ]
-            if not any(cross(p, q) for p in active for q in active):
-                return False
-    return True
-
-
-@pytest.mark.parametrize("block", range(4))
-def test_biases_of_many_sizes_are_decided_as_in_exact_arithmetic(block):
-    rng = np.random.default_rng(block)
-    counts = {True: 0, False: 0, None: 0}
-    for _ in range(60):
-        weight = rng.integers(-2, 3, (int(rng.integers(4, 10)), 2))
-        paired = rng.integers(0, 2)
-        if paired:
-            weight = np.vstack([weight[:3], -weight[:3], weight[3:]])
-        weight = weight[weight.any(axis=1)]
-        bias = rng.integers(-3, 4, len(weight)) * 10 ** rng.choice([0, 3, 6, 9, 12], len(weight))
-        exact = injective_in_the_plane(weight, bias)
-        found = is_injective(weight.astype(float), bias.astype(float))
-        counts[found.decision] += 1
-        if found.decision and not exact:  # a cell thinner than the tolerance, which the margin says
-            assert 0 < found.margin <= 1e-9
-        else:
-            assert found.decision in (exact, None)
-    assert min(counts[True], counts[False]) > 5 and counts[None] < 3
-
-
-# Convolutions and thresholds ----------------------------------------------------------------------
-
-
-def test_filters_of_the_paper():
-    corner = np.full((4, 2, 2), -1.0)
-    for k in range(4):
-        corner[k, k // 2, k % 2] = 3.0
-    # Their sum vanishes: 3 of them with any other one and all negatives are a basis.
-    corner[3] = 1.0
-    assert is_injective_convolution(np.vstack([corner, -corner]), (2, 2)).decision is True
-    narrow = np.array([[1.0, 0, -1], [1, 0, 1]])
-    filters = np.vstack([narrow, -narrow])
-    assert is_injective_convolution(filters, (3,)).decision is None
-    assert is_injective_convolution(filters, (4,)).decision is True
-
-
-@pytest.mark.parametrize("size", [(3,), (2, 2), (2, 2, 2)])
-def test_injective_filters(size):
-    filters = injective_filters(size, seed=4)
-    assert filters.shape == (2 * np.prod(size), *size)
-    assert is_injective_convolution(filters, size).decision is True
-    few = is_injective_convolution(filters[:-1], size)
-    assert few.decision is None
-    with pytest.raises(ValueError, match="box: got"):
-        is_injective_convolution(filters, tuple(s - 1 for s in size[:-1]) + (size[-1],) * 2)
-
-
-def test_thresholds():
-    found = gaussian_thresholds()
-    assert found.never == pytest.approx(3.4028, abs=1e-4)
-    assert found.always == pytest.approx(10.424, abs=1e-3)
-    assert found.never < found.conjectured < found.better < found.always
-    assert gaussian_probability_bound(7, 4) == 0
-    assert 0.5 < gaussian_probability_bound(60, 3) < 1
-    # One dimension: injective unless all m signs agree.
-    assert gaussian_probability_bound(5, 1) == pytest.approx(1 - 2 * 0.5**5)
-    for n in (600, 2000):  # where binomials leave the range
-        assert gaussian_probability_bound(2 * n, n) == 0.0
-    assert 1 - 1e-15 < gaussian_probability_bound(240_000, 20_000) < 1
-    assert gaussian_probability_bound(240_000, 23_500) == 0.0
-    with pytest.raises(ValueError, match=r"m: got .*, wanted an integer from 1"):
-        gaussian_probability_bound(10**400, 2)
-
-
-@pytest.mark.parametrize("m", [10, 60, 500, 1000])
-def test_the_bound_by_logarithms_is_below_the_exact_one(m, monkeypatch):
-    sizes = [n for n in range(1, m // 2) if gaussian_probability_bound(m, n) > 0]
-    exact = [gaussian_probability_bound(m, n) for n in sizes]
-    monkeypatch.setattr("homfast.injectivity.thresholds._IN_INTEGERS", 0)
-    rounded = [gaussian_probability_bound(m, n) for n in sizes]
-    assert (np.array(rounded) <= exact).all()
-    np.testing.assert_allclose(rounded, exact, atol=1e-6)
 
 
 # Bad input ----------------------------------------------------------------------------------------
