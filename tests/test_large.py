@@ -24,12 +24,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def zeros(size):
+    """So many float32, of which those that are written to take memory."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+    return np.frombuffer(mmap.mmap(-1, size * 4, flags=flags), np.float32)
+
+
 @pytest.fixture(scope="module")
 def large():
     """(ROWS, COLUMNS) float32, zero but for a few numbers in the rows of EDGES."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
-    mapping = mmap.mmap(-1, ROWS * COLUMNS * 4, flags=flags)
-    array = np.frombuffer(mapping, np.float32).reshape(ROWS, COLUMNS)
+    array = zeros(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
     assert array.size > 2**31
     for number, row in enumerate(EDGES):
         array[row, [0, 7, COLUMNS - 1]] = (number + 1, 2, 3)
@@ -96,6 +100,16 @@ def test_rows_far_apart(native_engine, large, invariant):
         homfast.linear(rows, ones, out=out, backend="native")
         assert np.array_equal(out, values), f"out {case}"
         out[...] = 0
+
+
+def test_rows_of_the_result_far_apart(native_engine, rng):
+    """More of them than a tile has: tiles begin beyond 2^31 elements."""
+    x, weight = (rng.integers(-9, 10, shape).astype(np.float32) for shape in ((16, 9), (3, 9)))
+    out = np.lib.stride_tricks.as_strided(zeros(1 << 32), (16, 3), (4 << 28, 4))
+    assert homfast.linear(x, weight, out=out, backend="native") is out
+    assert np.array_equal(out, x @ weight.T), str(native_engine)
+    homfast.linear_relu(x, weight, out=out, backend="native")
+    assert np.array_equal(out, np.maximum(x @ weight.T, 0)), f"{native_engine} relu"
 
 
 @pytest.mark.slow
