@@ -56,10 +56,10 @@ def torch_losses(torch, net, data, optimizer, rates, weight_decay):
     return np.array(losses), [w.detach().numpy() for w in weights]
 
 
-def test_the_loss_is_summed_in_double(engine, net, dtype, rng):
-    """No square is rounded to float32: 16 at a time, and the 12 that are left."""
-    x = rng.standard_normal((7, net.weights[0].shape[1])).astype(dtype)
-    target = rng.standard_normal((7, net.weights[-1].shape[0])).astype(dtype)
+def test_the_loss_is_summed_in_double(engine, dtype, rng):
+    """No square is rounded to float32: 16 at a time, and the 5 of each row that are left."""
+    net = ReLUNetwork.random((9, 33, 37), seed=5, dtype=dtype, backend=engine.backend)
+    x, target = (rng.standard_normal((7, columns)).astype(dtype) for columns in (9, 37))
     difference = (net(x) - target).astype(np.float64)
     found = homfast.fit(net, [(x, target)], learning_rate=0.0).loss[0]
     np.testing.assert_allclose(found, np.mean(difference**2), rtol=1e-14, err_msg=str(engine))
