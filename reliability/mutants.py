@@ -448,7 +448,7 @@ MUTANTS = [
         CORE + "parallel.cpp",
         "void forget_pool() { pool.store(nullptr, std::memory_order_relaxed); }",
         "void forget_pool() {}",
-        "process",
+        "threads",
     ),
     mutant(
         "Ctrl-C is not looked at",

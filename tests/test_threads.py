@@ -1,5 +1,6 @@
 """Callers on several Python threads, forks, and the pool's size."""
 
+import sys
 import threading
 import time
 
@@ -250,6 +251,23 @@ def test_fork(bit_engine, scene):
         setup = setup.replace("wanted = work()", "")
     code = setup + SCENES[scene]
     assert output(code + "\nprint('done')", timeout=120) == "done"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_a_child_of_fork_has_workers_of_its_own(native_engine):
+    """And not the parent's pool, whose workers it lacks and whose locks may be held."""
+    setup = FORK.format(target=native_engine.target, backend="native")
+    code = """
+def body():
+    threads = lambda: len(os.listdir("/proc/self/task"))
+    assert threads() == 1
+    assert work() == wanted
+    assert threads() == 3, threads()
+
+reap(child(body))
+print("done")
+"""
+    assert output(setup + code, timeout=120) == "done"
 
 
 LIMITS = """
