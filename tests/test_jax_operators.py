@@ -123,3 +123,11 @@ def test_double_precision_needs_the_mode(rng):
         op.to_jax()(x)
     with jax.enable_x64(True):
         assert np.array_equal(op.to_jax()(x), op(x))
+
+
+def test_without_jit_the_bits_are_the_same(op, rng):
+    A, x = op.to_jax(), draw(rng, (3, op.shape[1]), op.input_dtype)
+    with jax.disable_jit():
+        assert np.array_equal(A(x), op(x))
+        assert np.array_equal(A.adjoint(op(x)), op.adjoint(op(x)))
+        assert np.array_equal(jax.vmap(A)(x), op(x))
