@@ -131,3 +131,9 @@ def test_without_jit_the_bits_are_the_same(op, rng):
         assert np.array_equal(A(x), op(x))
         assert np.array_equal(A.adjoint(op(x)), op.adjoint(op(x)))
         assert np.array_equal(jax.vmap(A)(x), op(x))
+
+
+def test_export_with_a_symbolic_batch_is_refused():
+    rows = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 8"), np.float32)
+    with pytest.raises(NotImplementedError, match=r"symbolic shape.*measurement operators"):
+        jax.export.export(jax.jit(measure.Gaussian(5, 8).to_jax()))(rows)

@@ -310,6 +310,20 @@ def test_without_jit_the_bits_are_the_same(way, rng):
         same_bits(own, other)
 
 
+def test_export_with_a_symbolic_batch(way, rng):
+    weights = [jnp.asarray(w) for w in weights_of(rng, float)]
+    x = rng.standard_normal((5, 6))
+    rows = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 6"), x.dtype)
+    trusted = [jax.export.DisabledSafetyCheck.custom_call("homfast_forward")]
+    export = jax.export.export(jax.jit(hj.relu_network), disabled_checks=trusted)
+    if way == "pure_callback":
+        with pytest.raises(NotImplementedError, match=r"symbolic shape \(b, 6\).*transport"):
+            export(rows, weights)
+        return
+    read = jax.export.deserialize(export(rows, weights).serialize())
+    same_bits(read.call(x, weights), hj.relu_network(x, weights))
+
+
 @pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
 def test_empty_batches(way, dtype, rng, shape):
     weights = [jnp.asarray(w) for w in weights_of(rng, dtype)]
