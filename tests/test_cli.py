@@ -177,6 +177,31 @@ def test_an_unknown_backend_is_one_line(tmp_path):
         check_one_line(done.returncode, done.stdout, done.stderr, "HOMFAST_BACKEND", "abacus")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors as a shell does")
+@pytest.mark.parametrize("command", ["recover", "experiment", "bench", "info", "selftest", None])
+def test_a_closed_output_is_one_line(tmp_path, command):
+    words = [command] if command else ["--version"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "homfast", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    check_one_line(done.returncode, "", done.stderr, "standard output is closed", os.devnull)
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors as a shell does")
+@pytest.mark.parametrize("words", [["frobnicate"], ["selftest", "--repro", "nothing"]])
+def test_closed_errors_do_not_change_the_exit_code(tmp_path, words):
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m", "homfast", *words],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+
+
 # info, --version ----------------------------------------------------------------------------------
 
 

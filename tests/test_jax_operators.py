@@ -123,3 +123,17 @@ def test_double_precision_needs_the_mode(rng):
         op.to_jax()(x)
     with jax.enable_x64(True):
         assert np.array_equal(op.to_jax()(x), op(x))
+
+
+def test_without_jit_the_bits_are_the_same(op, rng):
+    A, x = op.to_jax(), draw(rng, (3, op.shape[1]), op.input_dtype)
+    with jax.disable_jit():
+        assert np.array_equal(A(x), op(x))
+        assert np.array_equal(A.adjoint(op(x)), op.adjoint(op(x)))
+        assert np.array_equal(jax.vmap(A)(x), op(x))
+
+
+def test_export_with_a_symbolic_batch_is_refused():
+    rows = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 8"), np.float32)
+    with pytest.raises(NotImplementedError, match=r"symbolic shape.*measurement operators"):
+        jax.export.export(jax.jit(measure.Gaussian(5, 8).to_jax()))(rows)

@@ -290,6 +290,40 @@ def test_control_flow_and_checkpoints(rng):
     )
 
 
+def test_without_jit_the_bits_are_the_same(way, rng):
+    x, weights = rng.standard_normal((3, 6)), weights_of(rng, float)
+
+    def results():
+        def loss(x, weights):
+            hidden = hj.linear_relu(hj.linear(x, np.eye(6)), np.eye(6))
+            return jnp.sum(hj.relu_network(hidden, weights) ** 2)
+
+        yield hj.relu_network(x, weights)
+        yield from jax.grad(loss, 1)(x, weights)
+        yield jax.vmap(jax.grad(loss), (0, None))(x, weights)
+        yield jax.jvp(lambda x: hj.relu_network(x, weights), (x,), (x,))[1]
+
+    wanted = list(results())
+    with jax.disable_jit():
+        ours = list(results())
+    for own, other in zip(ours, wanted, strict=True):
+        same_bits(own, other)
+
+
+def test_export_with_a_symbolic_batch(way, rng):
+    weights = [jnp.asarray(w) for w in weights_of(rng, float)]
+    x = rng.standard_normal((5, 6))
+    rows = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 6"), x.dtype)
+    trusted = [jax.export.DisabledSafetyCheck.custom_call("homfast_forward")]
+    export = jax.export.export(jax.jit(hj.relu_network), disabled_checks=trusted)
+    if way == "pure_callback":
+        with pytest.raises(NotImplementedError, match=r"symbolic shape \(b, 6\).*transport"):
+            export(rows, weights)
+        return
+    read = jax.export.deserialize(export(rows, weights).serialize())
+    same_bits(read.call(x, weights), hj.relu_network(x, weights))
+
+
 @pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
 def test_empty_batches(way, dtype, rng, shape):
     weights = [jnp.asarray(w) for w in weights_of(rng, dtype)]

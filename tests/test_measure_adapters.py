@@ -184,6 +184,30 @@ def test_pylops():
         assert pickle.loads(pickle.dumps(adapter)).operator == op
 
 
+@pytest.mark.parametrize("rows", [5, 8])
+def test_pylops_solves_for_real_signals_from_complex_measurements(rows, rng):
+    """PyLops makes complex vectors of the operator's dtype, of which its own take the real part."""
+    pylops = pytest.importorskip("pylops", reason="pylops is not installed")
+    op = Fourier(rows, 8, seed=1, dtype=np.complex128, real_input=True)
+    matrix, x, y = op(np.eye(8)).T, draw(rng, 8, op.dtype), draw(rng, rows, op.dtype)
+    for adapter in (op.to_pylops(), op.H.to_pylops().H):
+        np.testing.assert_allclose(adapter @ x, matrix @ x.real, rtol=1e-12)
+        np.testing.assert_allclose(adapter @ x[:, None], (matrix @ x.real)[:, None], rtol=1e-12)
+        np.testing.assert_allclose(adapter.H @ y, (matrix.conj().T @ y).real, rtol=1e-12)
+    adapter = op.to_pylops()
+    np.testing.assert_allclose(adapter.todense(), matrix, rtol=1e-12)
+    np.testing.assert_allclose(op.H.to_pylops().todense(), matrix.conj().T, rtol=1e-12)
+    stack = pylops.VStack([adapter, adapter])
+    np.testing.assert_allclose(stack.todense(), np.tile(matrix, (2, 1)), rtol=1e-12)
+    parts = np.concatenate([matrix.real, matrix.imag])
+    wanted = np.linalg.lstsq(parts, parts @ x.real, rcond=None)[0]
+    for solver in (pylops.cgls, pylops.lsqr):
+        found = solver(adapter, matrix @ x.real, x0=np.zeros(8, complex), niter=50)[0]
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-8)
+    sparse = pylops.optimization.sparsity.fista(adapter, matrix @ x.real, niter=500, eps=1e-9)[0]
+    np.testing.assert_allclose(adapter @ sparse, matrix @ x.real, rtol=1e-3, atol=1e-5)
+
+
 # PyTorch ----------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = arguments[0] if arguments and arguments[0] in COMMANDS else None
     name = f"homfast {command}" if command else "homfast"
     try:
+        if sys.stdout is None:  # Python has none where its descriptor is closed (>&-)
+            raise UsageError(f"standard output is closed; send it to a file, or to {os.devnull}")
         status = _run(arguments, command)
         sys.stdout.flush()
         return status
@@ -117,5 +119,6 @@ def _silence_output() -> None:
 
 
 def _complain(name: str, message: str) -> int:
-    sys.stderr.write(f"{name}: {' '.join(message.split())}\n")
+    if sys.stderr is not None:  # closed (2>&-)
+        sys.stderr.write(f"{name}: {' '.join(message.split())}\n")
     return USAGE_ERROR

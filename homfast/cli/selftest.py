@@ -6,6 +6,7 @@ import argparse
 import faulthandler
 import json
 import math
+import sys
 
 import homfast.config
 from homfast.cli import UsageError
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         homfast.config.config()
     except (ValueError, RuntimeError) as error:  # an environment variable that cannot be honoured
         raise UsageError(str(error)) from error
-    if not faulthandler.is_enabled():
+    if sys.stderr is not None and not faulthandler.is_enabled():
         faulthandler.enable()  # a crash says in which case it was
     from homfast.selftesting import run as selftesting
 

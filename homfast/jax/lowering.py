@@ -61,8 +61,19 @@ def call(
     if transport() == "ffi":
         options = {k: _attribute(v) for k, v in options.items() if k not in _CALLBACK_ONLY}
         return list(jax.ffi.ffi_call(_targets()[name], list(results))(*operands, **options))
-    callback = functools.partial(kernel, **options)
-    return list(jax.pure_callback(callback, list(results), *operands, vmap_method="sequential"))
+    return list(call_back(functools.partial(kernel, **options), list(results), *operands))
+
+
+def call_back(function: Callable[..., Any], results: Any, *operands: jax.Array) -> Any:
+    """`function` on NumPy arrays, from Python; NotImplementedError for symbolic shapes."""
+    for operand in operands:
+        if not all(isinstance(size, int) for size in operand.shape):
+            raise NotImplementedError(
+                f"got the symbolic shape {operand.shape}, and JAX cannot export what is called "
+                "back in Python: measurement operators, and networks unless "
+                "homfast.jax.transport() is 'ffi'"
+            )
+    return jax.pure_callback(function, results, *operands, vmap_method="sequential")
 
 
 # What the C++ side reads off its results.

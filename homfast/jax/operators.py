@@ -13,6 +13,7 @@ from jax.interpreters import ad, batching
 
 from homfast import _arrays
 from homfast.jax import checks
+from homfast.jax.lowering import call_back
 from homfast.jax.primitives import register, zero_along
 from homfast.measure.operator import Operator as _Operator
 
@@ -111,11 +112,10 @@ def _shape(x: Any, *, operator: Operator, adjoint: bool) -> Any:
 
 def _compute(x: jax.Array, *, operator: Operator, adjoint: bool) -> jax.Array:
     result = _shape(x, operator=operator, adjoint=adjoint)
-    return jax.pure_callback(
+    return call_back(
         jax.tree_util.Partial(operator._compute, adjoint),
         jax.ShapeDtypeStruct(result.shape, result.dtype),
         x,
-        vmap_method="sequential",
     )
 
 

@@ -23,6 +23,7 @@ from homfast.jax.batching import batch_backward, batch_rows, batch_tangent
 from homfast.jax.lowering import call
 
 Array = jax.Array
+_config: Any = jax.config  # whose flags its type does not list
 
 network_p = Primitive("homfast_network")  # x, *weights -> y
 keep_p = Primitive("homfast_network_keep")  # x, *weights -> y, *hidden, *masks
@@ -255,8 +256,15 @@ def register(primitive: Primitive, shapes: Callable[..., Any], compute: Callable
     def compiled(params: tuple[tuple[str, Any], ...]) -> Any:
         return jax.jit(functools.partial(primitive.bind, **dict(params)))
 
+    def evaluate(*operands: Any, **params: Any) -> Any:
+        program = compiled(tuple(params.items()))
+        if not _config.jax_disable_jit:
+            return program(*operands)
+        with jax.disable_jit(False):  # else the program would bind the primitive, which comes here
+            return program(*operands)
+
     primitive.def_abstract_eval(shapes)
-    primitive.def_impl(lambda *operands, **params: compiled(tuple(params.items()))(*operands))
+    primitive.def_impl(evaluate)
     lower = mlir.lower_fun(compute, multiple_results=primitive.multiple_results)
     mlir.register_lowering(primitive, checks.refuse_platform)
     mlir.register_lowering(primitive, lower, platform="cpu", cacheable=False)

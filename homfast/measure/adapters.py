@@ -41,7 +41,8 @@ def to_pylops(op: Operator) -> Any:
     """`op` as a ``pylops.LinearOperator``.
 
     Input is cast as in `to_scipy`. Blocks of columns are one product each. An operator on real
-    signals with complex measurements has ``clinear=False``.
+    signals with complex measurements has ``clinear=False``: its dtype is complex, so that PyLops'
+    solvers hand it complex signals, of which it takes the real part, as PyLops' own do.
 
     Raises
     ------
@@ -143,18 +144,21 @@ class _CastingProducts:
     _op: Operator
 
     def _matvec(self, x: Any) -> np.ndarray:
-        return _rows(self._op.forward, _cast(x, self._op.input_dtype), self._op.shape[1])
+        return _rows(self._op.forward, self._cast(x, self._op.input_dtype), self._op.shape[1])
 
     def _rmatvec(self, y: Any) -> np.ndarray:
-        return _rows(self._op.adjoint, _cast(y, self._op.output_dtype), self._op.shape[0])
+        return _rows(self._op.adjoint, self._cast(y, self._op.output_dtype), self._op.shape[0])
 
     def _matmat(self, X: Any) -> np.ndarray:
-        rows = np.swapaxes(_cast(X, self._op.input_dtype), -1, -2)
+        rows = np.swapaxes(self._cast(X, self._op.input_dtype), -1, -2)
         return np.swapaxes(self._op.forward(rows), -1, -2)
 
     def _rmatmat(self, Y: Any) -> np.ndarray:
-        rows = np.swapaxes(_cast(Y, self._op.output_dtype), -1, -2)
+        rows = np.swapaxes(self._cast(Y, self._op.output_dtype), -1, -2)
         return np.swapaxes(self._op.adjoint(rows), -1, -2)
+
+    def _cast(self, array: Any, dtype: np.dtype) -> np.ndarray:
+        return _cast(array, dtype)
 
 
 def _cast(array: Any, dtype: np.dtype) -> np.ndarray:
@@ -204,6 +208,16 @@ def _pylops_class() -> type:
             name = type(op).__name__
             super().__init__(dtype=op.dtype, shape=op.shape, clinear=linear, name=name)
             self._op = op
+
+        def _cast(self, array: Any, dtype: np.dtype) -> np.ndarray:
+            values = np.asarray(array)
+            real = not self.clinear and dtype.kind == "f"
+            return _cast(values.real if real else values, dtype)
+
+        def todense(self, backend: str = "numpy") -> Any:
+            """The matrix; PyLops takes a wide one from adjoint products, which may be real."""
+            own = not self.clinear and backend == "numpy"
+            return self._op.to_dense() if own else super().todense(backend)
 
         @property
         def operator(self) -> Operator:
