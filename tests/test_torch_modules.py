@@ -263,6 +263,34 @@ def test_hooks_parametrizations_and_pruning_are_seen():
     assert "hooks" in report.kept["4"]
 
 
+def doubled(child):
+    """`child` with a forward of its own, as of accelerate's hooks or a quantizer."""
+    forward = child.forward
+    child.forward = lambda x: 2 * forward(x)
+
+
+@pytest.mark.parametrize("index", [0, 1, 4])
+def test_a_forward_of_its_own_is_seen(index):
+    net, x = model(), torch.randn(3, 5)
+    doubled(net[index])
+    report = replace(net)
+    assert type(net) is FusedSequential
+    assert index % 2 or "a forward of its own" in report.kept[str(index)]
+    for call in (torch.no_grad()(net), net):
+        torch.testing.assert_close(call(x), eager(net, x))
+    del net[index].forward
+    assert str(replace(model())) in str(replace(nn.Sequential(*net)))
+    net = model()
+    replace(net)
+    torch._dynamo.reset()
+    # PyTorch compiles anew when a child gets a forward, and so do we.
+    calls = (torch.no_grad()(net), net, torch.compile(net, fullgraph=True, backend="eager"))
+    for change in (lambda child: None, doubled, lambda child: delattr(child, "forward")):
+        change(net[index])
+        for call in calls:
+            torch.testing.assert_close(call(x), eager(net, x))
+
+
 def test_copies():
     net, x = from_sequential(model()), torch.randn(3, 5)
     with torch.no_grad():

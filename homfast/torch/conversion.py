@@ -185,7 +185,10 @@ def _why_not(module: nn.Module) -> str:
     if module._parameters.get("bias") is not None:
         return _BIAS
     if not is_plain_linear(module):
-        return "has hooks or a weight that is made in each call, which one op would not see"
+        return (
+            "has hooks, a forward of its own, or a weight that is made in each call, which one op "
+            "would not see"
+        )
     if not _has_products(module):
         return f"is {module.weight.dtype}, in which homfast has no products"
     return (
