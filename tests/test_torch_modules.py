@@ -104,6 +104,27 @@ def test_from_sequential_refuses(change, error, message):
         from_sequential(change(model()))
 
 
+class Residual(nn.Sequential):
+    """With a forward of its own."""
+
+    def forward(self, input):
+        return input + super().forward(input)
+
+
+class Named(nn.Sequential):
+    """With a name of its own, and nothing else."""
+
+
+def test_from_sequential_loses_no_forward():
+    for net in (Residual(*model()), model(), from_sequential(model())):
+        if type(net) is not Residual:
+            net.forward = torch.tanh
+        with pytest.raises(TypeError, match=f"^model: got a {type(net).__name__} with a forward"):
+            from_sequential(net)
+    ours, x = from_sequential(Named(*model())), torch.randn(3, 5)
+    torch.testing.assert_close(from_sequential(ours)(x), eager(ours, x))
+
+
 class Mixed(nn.Module):
     """Networks inside of a model of somebody's own."""
 

@@ -17,6 +17,8 @@ _BIAS = (
     "has a bias, and with one no map is positively homogeneous: train with bias=False, or turn the "
     "network into one without by homfast.construct.homogenize(weights, biases)"
 )
+# Of modules that run their children one after the other.
+_FORWARDS = (nn.Sequential.forward, FusedSequential.forward)
 
 
 @dataclass
@@ -124,7 +126,7 @@ def from_sequential(model: nn.Sequential, *, precision: str = "highest") -> ReLU
     Raises
     ------
     TypeError
-        `model` is no ``nn.Sequential``.
+        `model` is no ``nn.Sequential``, or has a ``forward`` of its own.
     ValueError
         It is not such a chain; the message names the child, and what to do.
     """
@@ -134,6 +136,12 @@ def from_sequential(model: nn.Sequential, *, precision: str = "highest") -> ReLU
         raise TypeError(
             f"model: got {type(model).__name__}, wanted a torch.nn.Sequential; replace(model) "
             "looks for them inside of other modules"
+        )
+    if "forward" in model.__dict__ or type(model).forward not in _FORWARDS:
+        raise TypeError(
+            f"model: got a {type(model).__name__} with a forward of its own, which a ReLUNetwork "
+            "would not have, wanted a torch.nn.Sequential; pass nn.Sequential(*model) if its "
+            "children one after the other are what you mean"
         )
     names, children = list(model._modules), list(model)
     for index, child in enumerate(children):
