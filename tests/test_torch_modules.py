@@ -70,6 +70,16 @@ def test_constructors():
         LinearReLU(2, 3, precision="low")
 
 
+def test_arguments_are_named_as_in_torch():
+    net, x = model(), torch.randn(3, 5)
+    wanted = net(input=x)
+    replace(net)
+    torch.testing.assert_close(net(input=x), wanted)
+    assert LinearReLU(5, 2)(input=x).shape == (3, 2)
+    program = torch.export.export(net, (), {"input": x})
+    assert program.graph_signature.user_inputs == ("input",)
+
+
 def test_from_sequential_copies():
     theirs = model()
     theirs[0].weight.requires_grad_(False)
