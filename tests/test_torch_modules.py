@@ -204,6 +204,21 @@ def test_replace_leaves_layers_without_products():
         from_sequential(net["float16"])
 
 
+def test_layers_that_lose_their_products_run_as_they_are():
+    """A model made float16 after `replace`: as one whose layers get a bias."""
+    net, x = model(), torch.randn(3, 5)
+    replace(net)
+    torch._dynamo.reset()
+    calls = (torch.no_grad()(net), net, torch.compile(net, fullgraph=True, backend="eager"))
+    for dtype in (torch.float32, torch.float16, torch.float64):
+        net.to(dtype)
+        for call in calls:
+            torch.testing.assert_close(call(x.to(dtype)), eager(net, x.to(dtype)))
+    net.float()[2].half()
+    with pytest.raises(RuntimeError, match="dtype"):  # PyTorch's own
+        net(x)
+
+
 WRITES = {
     "optimizer": lambda w: torch.optim.SGD([w], lr=1.0, maximize=True).step(),
     "no_grad": lambda w: torch.no_grad()(w.mul_)(2),

@@ -17,6 +17,7 @@ from torch.autograd import forward_ad
 
 from homfast import _backends
 from homfast.torch import kernels, ops
+from homfast.torch.checks import DTYPES
 from homfast.torch.places import numpy_of
 
 Tensor: TypeAlias = torch.Tensor
@@ -54,6 +55,8 @@ class Part:
         for parameters in self.parameters:
             weight = parameters.get("weight")
             if weight is None or parameters.get("bias", self) is not None:
+                return None
+            if weight.dtype not in DTYPES:
                 return None
             found.append(weight)
         for child in self.leaky:
