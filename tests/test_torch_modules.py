@@ -4,6 +4,7 @@ import copy
 import io
 import itertools
 import pickle
+import re
 
 import pytest
 
@@ -202,6 +203,62 @@ def test_replace_leaves_layers_without_products():
     assert "torch.float16, in which homfast has no products" in report.kept["float16.0"]
     with pytest.raises(ValueError, match=r"^model: '0' is torch\.float16, in which"):
         from_sequential(net["float16"])
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf"), -1e39])
+def test_slopes_that_no_kernel_takes(slope):
+    """Not finite in float32: PyTorch's business, before `replace` and after."""
+    net = model(dtype=torch.float64)
+    net[1] = nn.LeakyReLU(slope)
+    with pytest.raises(ValueError, match=f"^model: '1' has the slope {re.escape(str(slope))}"):
+        from_sequential(net)
+    report = replace(net)
+    assert report.replaced == {
+        "": "FusedSequential of widths (7, 6, 3), 3 of 5 children in its ops"
+    }
+    assert list(report.kept) == ["0"]
+    assert report.kept["0"].startswith(f"the LeakyReLU after it has the slope {slope}, wanted one")
+    later = model(dtype=torch.float64)
+    later[1], later[3] = nn.LeakyReLU(0.5), nn.LeakyReLU(0.5)
+    replace(later)
+    for x in (torch.randn(1, 5).double(), torch.randn(20, 5).double()):
+        torch.testing.assert_close(later(x), eager(later, x))
+        later[1].negative_slope = slope
+        for ours in (net, later):
+            torch.testing.assert_close(ours(x), eager(ours, x), equal_nan=True)
+        later[1].negative_slope = 0.5
+
+
+def test_kept_says_why():
+    """Of each layer its own reason, or that of what stands beside it."""
+    single, half = model((5, 5), last=True), model((5, 5), last=True).half()
+    net = nn.ModuleDict(
+        {
+            "two_runs": nn.Sequential(*single, nn.BatchNorm1d(5), *half),
+            "one_run": nn.Sequential(*model((5, 5), last=True), *model((5, 5)).half()),
+            "own": Residual(*model((5, 5), last=True)),
+            "patched": model((5, 5), last=True),
+            "activation": model((5, 5), last=True),
+            "alone": nn.Linear(5, 5, bias=False),
+        }
+    )
+    doubled(net["patched"])
+    doubled(net["activation"][1])
+    report = replace(net)
+    assert report.replaced == {
+        "two_runs": "FusedSequential of widths (5, 5), 2 of 5 children in its ops"
+    }
+    for name, why in {
+        "two_runs.3": "is torch.float16, in which",
+        "one_run.0": "stands in one run with a layer of a dtype in which",
+        "one_run.2": "is torch.float16, in which",
+        "own.0": "stands in a Residual that",
+        "patched.0": "stands in a Sequential that",
+        "activation.0": "the ReLU after it has hooks, a forward",
+        "alone": "no ReLU follows it",
+    }.items():
+        assert report.kept.pop(name).startswith(why), name
+    assert not report.kept
 
 
 def test_layers_that_lose_their_products_run_as_they_are():

@@ -59,8 +59,8 @@ class FusedSequential(nn.Sequential):
     What `homfast.torch.replace` makes of an ``nn.Sequential``, whose children, parameters and
     names it keeps. Each run ``Linear(bias=False), ReLU, Linear(bias=False), ...`` among its
     children is one op, of all its layers; other children run as they are. So do children with
-    hooks, parametrizations, biases, a ``forward`` of their own or a dtype without products, whenever
-    they get them.
+    hooks, parametrizations, biases, a ``forward`` of their own or a dtype that homfast has no
+    products in, whenever they get them.
     """
 
     precision = "highest"

@@ -23,6 +23,7 @@ from homfast.torch.places import numpy_of
 Tensor: TypeAlias = torch.Tensor
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_LARGEST = torch.finfo(torch.float32).max
 
 
 class Part:
@@ -125,7 +126,7 @@ def parts(children: Iterable[nn.Module]) -> list[Part]:
             run.append(child)
             layers += 1
             continue
-        if open_layer and kind in ACTIVATIONS and is_as_built(child):
+        if open_layer and is_plain_activation(child):
             own = slope_of(child)
             if slope is None or own == slope:
                 run.append(child)
@@ -147,6 +148,11 @@ def is_plain_linear(child: nn.Module) -> bool:
     parameters = child._parameters
     has_weight = parameters.get("weight") is not None
     return has_weight and parameters.get("bias", child) is None and is_as_built(child)
+
+
+def is_plain_activation(child: nn.Module) -> bool:
+    """Whether an activation is nothing but a slope that kernels take."""
+    return type(child) in ACTIVATIONS and is_as_built(child) and abs(slope_of(child)) <= _LARGEST
 
 
 def is_as_built(child: nn.Module) -> bool:
