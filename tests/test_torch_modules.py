@@ -414,6 +414,24 @@ def test_copies():
     assert homfast.torch is not None
 
 
+@pytest.mark.filterwarnings("ignore")  # both exporters are deprecated in PyTorch, and in use
+def test_the_way_back():
+    """What knows no op of ours takes an nn.Sequential of the children, as docs/torch.md says."""
+    net, x = Mixed().eval(), torch.randn(3, 5)
+    replace(net)
+    with torch.no_grad():
+        wanted = net(x)
+    net.encoder, net.mixed = nn.Sequential(*net.encoder), nn.Sequential(*net.mixed)
+    torch.testing.assert_close(torch.jit.script(net)(x), wanted)
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    file = io.BytesIO()
+    torch.onnx.export(net, (x,), file, dynamo=False, input_names=["x"])
+    session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    exported = torch.from_numpy(session.run(None, {"x": x.cpu().numpy()})[0])
+    torch.testing.assert_close(exported, wanted.cpu(), rtol=1e-5, atol=1e-6)
+
+
 def test_training_gives_the_same_losses():
     """The same curve as torch.nn's within rounding, through torch's Adam."""
     torch.manual_seed(1)
