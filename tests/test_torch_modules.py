@@ -4,6 +4,7 @@ import copy
 import io
 import itertools
 import pickle
+import re
 
 import pytest
 
@@ -70,6 +71,16 @@ def test_constructors():
         LinearReLU(2, 3, precision="low")
 
 
+def test_arguments_are_named_as_in_torch():
+    net, x = model(), torch.randn(3, 5)
+    wanted = net(input=x)
+    replace(net)
+    torch.testing.assert_close(net(input=x), wanted)
+    assert LinearReLU(5, 2)(input=x).shape == (3, 2)
+    program = torch.export.export(net, (), {"input": x})
+    assert program.graph_signature.user_inputs == ("input",)
+
+
 def test_from_sequential_copies():
     theirs = model()
     theirs[0].weight.requires_grad_(False)
@@ -102,6 +113,27 @@ def test_from_sequential_copies():
 def test_from_sequential_refuses(change, error, message):
     with pytest.raises(error, match=f"^model: .*{message}"):
         from_sequential(change(model()))
+
+
+class Residual(nn.Sequential):
+    """With a forward of its own."""
+
+    def forward(self, input):
+        return input + super().forward(input)
+
+
+class Named(nn.Sequential):
+    """With a name of its own, and nothing else."""
+
+
+def test_from_sequential_loses_no_forward():
+    for net in (Residual(*model()), model(), from_sequential(model())):
+        if type(net) is not Residual:
+            net.forward = torch.tanh
+        with pytest.raises(TypeError, match=f"^model: got a {type(net).__name__} with a forward"):
+            from_sequential(net)
+    ours, x = from_sequential(Named(*model())), torch.randn(3, 5)
+    torch.testing.assert_close(from_sequential(ours)(x), eager(ours, x))
 
 
 class Mixed(nn.Module):
@@ -171,6 +203,77 @@ def test_replace_leaves_layers_without_products():
     assert "torch.float16, in which homfast has no products" in report.kept["float16.0"]
     with pytest.raises(ValueError, match=r"^model: '0' is torch\.float16, in which"):
         from_sequential(net["float16"])
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf"), -1e39])
+def test_slopes_that_no_kernel_takes(slope):
+    """Not finite in float32: PyTorch's business, before `replace` and after."""
+    net = model(dtype=torch.float64)
+    net[1] = nn.LeakyReLU(slope)
+    with pytest.raises(ValueError, match=f"^model: '1' has the slope {re.escape(str(slope))}"):
+        from_sequential(net)
+    report = replace(net)
+    assert report.replaced == {
+        "": "FusedSequential of widths (7, 6, 3), 3 of 5 children in its ops"
+    }
+    assert list(report.kept) == ["0"]
+    assert report.kept["0"].startswith(f"the LeakyReLU after it has the slope {slope}, wanted one")
+    later = model(dtype=torch.float64)
+    later[1], later[3] = nn.LeakyReLU(0.5), nn.LeakyReLU(0.5)
+    replace(later)
+    for x in (torch.randn(1, 5).double(), torch.randn(20, 5).double()):
+        torch.testing.assert_close(later(x), eager(later, x))
+        later[1].negative_slope = slope
+        for ours in (net, later):
+            torch.testing.assert_close(ours(x), eager(ours, x), equal_nan=True)
+        later[1].negative_slope = 0.5
+
+
+def test_kept_says_why():
+    """Of each layer its own reason, or that of what stands beside it."""
+    single, half = model((5, 5), last=True), model((5, 5), last=True).half()
+    net = nn.ModuleDict(
+        {
+            "two_runs": nn.Sequential(*single, nn.BatchNorm1d(5), *half),
+            "one_run": nn.Sequential(*model((5, 5), last=True), *model((5, 5)).half()),
+            "own": Residual(*model((5, 5), last=True)),
+            "patched": model((5, 5), last=True),
+            "activation": model((5, 5), last=True),
+            "alone": nn.Linear(5, 5, bias=False),
+        }
+    )
+    doubled(net["patched"])
+    doubled(net["activation"][1])
+    report = replace(net)
+    assert report.replaced == {
+        "two_runs": "FusedSequential of widths (5, 5), 2 of 5 children in its ops"
+    }
+    for name, why in {
+        "two_runs.3": "is torch.float16, in which",
+        "one_run.0": "stands in one run with a layer of a dtype in which",
+        "one_run.2": "is torch.float16, in which",
+        "own.0": "stands in a Residual that",
+        "patched.0": "stands in a Sequential that",
+        "activation.0": "the ReLU after it has hooks, a forward",
+        "alone": "no ReLU follows it",
+    }.items():
+        assert report.kept.pop(name).startswith(why), name
+    assert not report.kept
+
+
+def test_layers_that_lose_their_products_run_as_they_are():
+    """A model made float16 after `replace`: as one whose layers get a bias."""
+    net, x = model(), torch.randn(3, 5)
+    replace(net)
+    torch._dynamo.reset()
+    calls = (torch.no_grad()(net), net, torch.compile(net, fullgraph=True, backend="eager"))
+    for dtype in (torch.float32, torch.float16, torch.float64):
+        net.to(dtype)
+        for call in calls:
+            torch.testing.assert_close(call(x.to(dtype)), eager(net, x.to(dtype)))
+    net.float()[2].half()
+    with pytest.raises(RuntimeError, match="dtype"):  # PyTorch's own
+        net(x)
 
 
 WRITES = {
@@ -263,6 +366,34 @@ def test_hooks_parametrizations_and_pruning_are_seen():
     assert "hooks" in report.kept["4"]
 
 
+def doubled(child):
+    """`child` with a forward of its own, as of accelerate's hooks or a quantizer."""
+    forward = child.forward
+    child.forward = lambda x: 2 * forward(x)
+
+
+@pytest.mark.parametrize("index", [0, 1, 4])
+def test_a_forward_of_its_own_is_seen(index):
+    net, x = model(), torch.randn(3, 5)
+    doubled(net[index])
+    report = replace(net)
+    assert type(net) is FusedSequential
+    assert index % 2 or "a forward of its own" in report.kept[str(index)]
+    for call in (torch.no_grad()(net), net):
+        torch.testing.assert_close(call(x), eager(net, x))
+    del net[index].forward
+    assert str(replace(model())) in str(replace(nn.Sequential(*net)))
+    net = model()
+    replace(net)
+    torch._dynamo.reset()
+    # PyTorch compiles anew when a child gets a forward, and so do we.
+    calls = (torch.no_grad()(net), net, torch.compile(net, fullgraph=True, backend="eager"))
+    for change in (lambda child: None, doubled, lambda child: delattr(child, "forward")):
+        change(net[index])
+        for call in calls:
+            torch.testing.assert_close(call(x), eager(net, x))
+
+
 def test_copies():
     net, x = from_sequential(model()), torch.randn(3, 5)
     with torch.no_grad():
@@ -281,6 +412,24 @@ def test_copies():
     assert type(part) is FusedSequential and part[0].weight is net[2].weight
     assert isinstance(net[0], nn.Linear)
     assert homfast.torch is not None
+
+
+@pytest.mark.filterwarnings("ignore")  # both exporters are deprecated in PyTorch, and in use
+def test_the_way_back():
+    """What knows no op of ours takes an nn.Sequential of the children, as docs/torch.md says."""
+    net, x = Mixed().eval(), torch.randn(3, 5)
+    replace(net)
+    with torch.no_grad():
+        wanted = net(x)
+    net.encoder, net.mixed = nn.Sequential(*net.encoder), nn.Sequential(*net.mixed)
+    torch.testing.assert_close(torch.jit.script(net)(x), wanted)
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    file = io.BytesIO()
+    torch.onnx.export(net, (x,), file, dynamo=False, input_names=["x"])
+    session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    exported = torch.from_numpy(session.run(None, {"x": x.cpu().numpy()})[0])
+    torch.testing.assert_close(exported, wanted.cpu(), rtol=1e-5, atol=1e-6)
 
 
 def test_training_gives_the_same_losses():

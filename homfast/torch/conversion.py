@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,26 @@ from torch import nn
 from homfast import _arrays
 from homfast.torch.checks import DTYPES
 from homfast.torch.modules import FusedSequential, LinearReLU, ReLUNetwork
-from homfast.torch.plan import ACTIVATIONS, is_plain_linear, parts, slope_of
+from homfast.torch.plan import (
+    ACTIVATIONS,
+    Part,
+    is_as_built,
+    is_plain_activation,
+    is_plain_linear,
+    parts,
+    slope_of,
+)
 
 _BIAS = (
     "has a bias, and with one no map is positively homogeneous: train with bias=False, or turn the "
     "network into one without by homfast.construct.homogenize(weights, biases)"
 )
+_ALONE = (
+    "no ReLU follows it, or precedes it in a run, in an nn.Sequential: alone it would gain "
+    "nothing; in a forward of your own call homfast.torch.linear_relu or relu_network"
+)
+# Of modules that run their children one after the other.
+_FORWARDS = (nn.Sequential.forward, FusedSequential.forward)
 
 
 @dataclass
@@ -79,29 +94,33 @@ def replace(model: nn.Module, *, precision: str = "highest") -> Replacement:
     _arrays.check_precision(precision)
     report = Replacement(model)
     taken: set[nn.Module] = set()
+    reasons: dict[nn.Module, str] = {}
     for name, module in model.named_modules():
-        if type(module) is not nn.Sequential and not isinstance(module, FusedSequential):
+        if not isinstance(module, nn.Sequential):
+            continue
+        known = type(module) is nn.Sequential or isinstance(module, FusedSequential)
+        if not known or "forward" in module.__dict__:
+            why = f"stands in a {type(module).__name__} that may compute something else"
+            reasons.update((child, why) for child in module)
             continue
         found = parts(module)
-        runs = [part for part in found if part.slope is not None]
-        if not all(_has_products(child) for part in runs for child in part.children):
-            continue
+        runs = [part for part in found if part.weights() is not None]
         taken.update(child for part in runs for child in part.children)
+        reasons.update(_why_apart(found))
         if not runs or isinstance(module, FusedSequential):
             continue
         whole = len(found) == 1 and not runs[0].last_relu
         _become(module, ReLUNetwork if whole else FusedSequential, precision)
-        ours = ", ".join(str(_widths(part.weights() or [])) for part in runs)
-        what = f"{type(module).__name__} of widths {ours}"
+        widths = ", ".join(str(_widths(part.weights() or [])) for part in runs)
+        what = f"{type(module).__name__} of widths {widths}"
         if not whole:
             fused = sum(len(part.children) for part in runs)
             what += f", {fused} of {len(module)} children in its ops"
         report.replaced[name] = what
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and module not in taken:
-            why = _why_not(module)
-            if why:
-                report.kept[name] = why
+        ours = module in taken or isinstance(module, LinearReLU)
+        if isinstance(module, nn.Linear) and not ours:
+            report.kept[name] = _why_not(module) or reasons.get(module, _ALONE)
     return report
 
 
@@ -124,7 +143,7 @@ def from_sequential(model: nn.Sequential, *, precision: str = "highest") -> ReLU
     Raises
     ------
     TypeError
-        `model` is no ``nn.Sequential``.
+        `model` is no ``nn.Sequential``, or has a ``forward`` of its own.
     ValueError
         It is not such a chain; the message names the child, and what to do.
     """
@@ -135,13 +154,19 @@ def from_sequential(model: nn.Sequential, *, precision: str = "highest") -> ReLU
             f"model: got {type(model).__name__}, wanted a torch.nn.Sequential; replace(model) "
             "looks for them inside of other modules"
         )
+    if "forward" in model.__dict__ or type(model).forward not in _FORWARDS:
+        raise TypeError(
+            f"model: got a {type(model).__name__} with a forward of its own, which a ReLUNetwork "
+            "would not have, wanted a torch.nn.Sequential; pass nn.Sequential(*model) if its "
+            "children one after the other are what you mean"
+        )
     names, children = list(model._modules), list(model)
     for index, child in enumerate(children):
         wanted = (nn.Linear,) if index % 2 == 0 else ACTIVATIONS
         problem = f"is a {type(child).__name__}, wanted {wanted[0].__name__}"
         if type(child) in wanted:
-            problem = _why_not(child) if type(child) is nn.Linear else ""
-        if problem and not problem.startswith("no ReLU"):
+            problem = _why_not(child)
+        if problem:
             raise ValueError(
                 f"model: {names[index]!r} {problem}; homfast.torch.replace(model) takes what fits "
                 "and leaves the rest"
@@ -171,27 +196,38 @@ def _check_module(model: object) -> None:
         raise TypeError(f"model: got {type(model).__name__}, wanted a torch.nn.Module")
 
 
-def _has_products(child: nn.Module) -> bool:
-    """Whether homfast computes in the dtype of a layer."""
-    return type(child) is not nn.Linear or child.weight.dtype in DTYPES
-
-
-def _why_not(module: nn.Module) -> str:
-    """Why a linear layer is in no op; nothing for one that is ours already."""
-    if isinstance(module, LinearReLU):
-        return ""
-    if type(module) is not nn.Linear:
-        return f"is a {type(module).__name__}, which may compute something else"
-    if module._parameters.get("bias") is not None:
+def _why_not(child: nn.Module) -> str:
+    """Why a linear layer or an activation is in no op, whatever stands beside it."""
+    if type(child) not in (nn.Linear, *ACTIVATIONS):
+        return f"is a {type(child).__name__}, which may compute something else"
+    if child._parameters.get("bias") is not None:
         return _BIAS
-    if not is_plain_linear(module):
-        return "has hooks or a weight that is made in each call, which one op would not see"
-    if not _has_products(module):
-        return f"is {module.weight.dtype}, in which homfast has no products"
-    return (
-        "no ReLU follows it, or precedes it in a run, in an nn.Sequential: alone it would gain "
-        "nothing; in a forward of your own call homfast.torch.linear_relu or relu_network"
-    )
+    plain = is_plain_linear if type(child) is nn.Linear else is_as_built
+    if not plain(child):
+        return (
+            "has hooks, a forward of its own, or a weight that is made in each call, which one op "
+            "would not see"
+        )
+    if type(child) is nn.Linear:
+        known = child.weight.dtype in DTYPES
+        return "" if known else f"is {child.weight.dtype}, in which homfast has no products"
+    if not is_plain_activation(child):
+        return f"has the slope {slope_of(child)}, wanted one that is finite in float32"
+    return ""
+
+
+def _why_apart(found: list[Part]) -> dict[nn.Module, str]:
+    """By layers of an ``nn.Sequential`` that are in no op, what beside them is the reason."""
+    reasons: dict[nn.Module, str] = {}
+    for part, after in itertools.zip_longest(found, found[1:]):
+        if part.slope is not None:  # a run: in no op only for its dtypes
+            why = "stands in one run with a layer of a dtype in which homfast has no products"
+            reasons.update((child, why) for child in part.children)
+        elif after is not None and type(after.children[0]) in ACTIVATIONS:
+            activation = after.children[0]
+            why = f"the {type(activation).__name__} after it {_why_not(activation)}"
+            reasons[part.children[-1]] = why
+    return reasons
 
 
 def _widths(weights: list) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from homfast.weights import checked_widths
 
 
 class LinearReLU(nn.Linear):
-    """``relu(x @ weight.T)``, a linear layer without bias and its ReLU in one op.
+    """``relu(input @ weight.T)``, a linear layer without bias and its ReLU in one op.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class LinearReLU(nn.Linear):
         self.negative_slope = _arrays.check_slope(negative_slope)
         self.precision = precision
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``relu(x @ weight.T)`` for x (..., in_features)."""
-        return ops.linear_relu(x, self.weight, self.negative_slope, precision=self.precision)
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """``relu(input @ weight.T)`` for input (..., in_features)."""
+        return ops.linear_relu(input, self.weight, self.negative_slope, precision=self.precision)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}{_slope_text(self.negative_slope)}"
@@ -59,13 +59,15 @@ class FusedSequential(nn.Sequential):
     What `homfast.torch.replace` makes of an ``nn.Sequential``, whose children, parameters and
     names it keeps. Each run ``Linear(bias=False), ReLU, Linear(bias=False), ...`` among its
     children is one op, of all its layers; other children run as they are. So do children with
-    hooks, parametrizations or biases, whenever they get them.
+    hooks, parametrizations, biases, a ``forward`` of their own or a dtype that homfast has no
+    products in, whenever they get them.
     """
 
     precision = "highest"
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, input: Any) -> Any:
         """The children, one after the other."""
+        x = input  # as nn.Sequential calls its argument, which may be passed by name
         for part in self._parts():
             weights = part.weights()
             if weights is None:

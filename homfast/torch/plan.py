@@ -2,8 +2,8 @@
 
 At one row an eager linear layer costs a few microseconds, so that what a call looks up and how
 often it crosses into PyTorch decides. A plan keeps what was looked up, with what it was looked up
-from, and each call checks that this still stands: children, their kinds, hooks, parameters and
-slopes. Of a weight it keeps a view of its memory, never the values.
+from, and each call checks that this still stands: children, their kinds, hooks and forwards,
+parameters and slopes. Of a weight it keeps a view of its memory, never the values.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from torch.autograd import forward_ad
 
 from homfast import _backends
 from homfast.torch import kernels, ops
+from homfast.torch.checks import DTYPES
 from homfast.torch.places import numpy_of
 
 Tensor: TypeAlias = torch.Tensor
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_LARGEST = torch.finfo(torch.float32).max
 
 
 class Part:
@@ -39,6 +41,7 @@ class Part:
         self.parameters = [c._parameters for c in layers]
         self.last_relu = len(fused) == 2 * len(layers)
         self.hooks = [getattr(c, name) for c in fused for name in _HOOKS]
+        self.attributes = [c.__dict__ for c in fused]
         self.leaky = [c for c in fused if type(c) is nn.LeakyReLU]
         self.views: list[Any] = [None] * len(layers)
 
@@ -46,10 +49,15 @@ class Part:
         """The weights as they are now; None if the children are no run, or no longer one."""
         if self.slope is None or any(self.hooks):
             return None
+        for attributes in self.attributes:
+            if "forward" in attributes:
+                return None
         found: list[Tensor] = []
         for parameters in self.parameters:
             weight = parameters.get("weight")
             if weight is None or parameters.get("bias", self) is not None:
+                return None
+            if weight.dtype not in DTYPES:
                 return None
             found.append(weight)
         for child in self.leaky:
@@ -118,7 +126,7 @@ def parts(children: Iterable[nn.Module]) -> list[Part]:
             run.append(child)
             layers += 1
             continue
-        if open_layer and kind in ACTIVATIONS and not has_hooks(child):
+        if open_layer and is_plain_activation(child):
             own = slope_of(child)
             if slope is None or own == slope:
                 run.append(child)
@@ -139,12 +147,18 @@ def is_plain_linear(child: nn.Module) -> bool:
     """Whether a linear layer is nothing but a weight."""
     parameters = child._parameters
     has_weight = parameters.get("weight") is not None
-    return has_weight and parameters.get("bias", child) is None and not has_hooks(child)
+    return has_weight and parameters.get("bias", child) is None and is_as_built(child)
 
 
-def has_hooks(child: nn.Module) -> bool:
-    """Whether somebody looks at what goes in or out of `child`."""
-    return any(getattr(child, name) for name in _HOOKS)
+def is_plain_activation(child: nn.Module) -> bool:
+    """Whether an activation is nothing but a slope that kernels take."""
+    return type(child) in ACTIVATIONS and is_as_built(child) and abs(slope_of(child)) <= _LARGEST
+
+
+def is_as_built(child: nn.Module) -> bool:
+    """Whether nobody looks at what goes in or out of `child`, or set a forward on it."""
+    names = list(child.__dict__)  # a list: torch.compile guards what is iterated, not what is asked
+    return "forward" not in names and not any(getattr(child, name) for name in _HOOKS)
 
 
 def slope_of(child: nn.Module) -> float:
