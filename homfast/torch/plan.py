@@ -67,9 +67,9 @@ class Part:
 
     def _short_way(self, x: Tensor, weights: list[Tensor]) -> Tensor | None:
         """As `kernels.forward`, a layer at a time; None for what has to be looked at."""
-        if x.layout is not torch.strided or x.is_neg():
+        if x.layout is not torch.strided or not x.data_ptr():
             return None
-        values = x.detach().numpy() if x.requires_grad else x.numpy()
+        values = numpy_of(x)
         short_way, slope, views = _backends.short_way, self.slope, self.views
         last = len(weights) - 1
         for index, weight in enumerate(weights):
@@ -80,8 +80,9 @@ class Part:
                 or view[2] != weight.shape
                 or view[3] != weight.stride()
                 or view[4] is not weight.dtype
+                or weight.is_neg()
             ):
-                if not weight.is_cpu:
+                if not weight.is_cpu or not weight.data_ptr() or weight.is_neg():
                     return None
                 view = views[index] = _view(weight)
             relu = index < last or self.last_relu
