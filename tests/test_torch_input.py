@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 from processes import output
 
@@ -158,6 +159,27 @@ def test_lazily_negated_weights(count, grad):
         for view in (values.imag, values.conj().imag):  # the same memory, shape and strides
             net[0].weight.data = view
             torch.testing.assert_close(net(x), eager(net, x))
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_what_is_no_plain_tensor_is_named(grad):
+    net, x = ReLUNetwork([6, 4, 3]), torch.ones(2, 6)
+    weights = [w.detach().requires_grad_(grad) for w in net.parameters()]
+    nested = [
+        torch.nested.nested_tensor([x, x[:1]], layout=layout)
+        for layout in (torch.jagged, torch.strided)
+    ]
+    cases = [(None, "NoneType"), ([[1.0] * 6], "list"), (np.ones((2, 6)), "numpy.ndarray")]
+    cases += [(value, "a nested tensor") for value in nested]
+    with torch.set_grad_enabled(grad):
+        for bad, kind in cases:
+            for call in (net, lambda x: relu_network(x, weights)):
+                with pytest.raises(TypeError, match=f"^x: got {kind}, wanted a "):
+                    call(bad)
+            with pytest.raises(TypeError, match=f"^weight: got {kind}, wanted a "):
+                linear_relu(x, bad)
+            with pytest.raises(TypeError, match=rf"^weights\[1\]: got {kind}, wanted a "):
+                relu_network(x, [weights[0], bad])
 
 
 @pytest.mark.parametrize("count", [1, 20])

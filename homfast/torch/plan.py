@@ -63,7 +63,7 @@ class Part:
             y = self._short_way(x, weights)
             if y is not None:
                 return y
-        return ops._network(x, weights, self.slope, self.last_relu, precision)
+        return ops.network(x, weights, self.slope, self.last_relu, precision)
 
     def _short_way(self, x: Tensor, weights: list[Tensor]) -> Tensor | None:
         """As `kernels.forward`, a layer at a time; None for what has to be looked at."""
@@ -178,7 +178,7 @@ _Parameter = nn.Parameter
 
 def _is_plain(x: Any, weights: list[Tensor]) -> bool:
     """Whether a call is of few rows, without a derivative, and nobody looks at it but us."""
-    if type(x) is not Tensor or x.dtype not in kernels.PLAIN_DTYPES or not x.is_cpu:
+    if type(x) is not Tensor or x.dtype not in kernels.PLAIN_DTYPES or not x.is_cpu or x.is_nested:
         return False
     shape = x.shape
     if not shape or x.numel() > _FEW_ROWS * shape[-1]:
