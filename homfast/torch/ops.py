@@ -103,7 +103,7 @@ def relu_network(
 
 
 def network(
-    x: Tensor, weights: list[Tensor], negative_slope: float, last_relu: bool, precision: str
+    x: Tensor, weights: list[Tensor], negative_slope: Any, last_relu: bool, precision: str
 ) -> Tensor:
     """The op, which would say of what is no tensor only that its schema has one there."""
     checks.check_tensor(x, "x")
