@@ -98,7 +98,8 @@ def relu_network(
     """
     weights = list(weights)
     for index, weight in enumerate(weights):
-        checks.check_tensor(weight, f"weights[{index}]")
+        if not isinstance(weight, Tensor) or weight.is_nested:
+            checks.check_tensor(weight, f"weights[{index}]")
     return network(x, weights, negative_slope, False, precision)
 
 
@@ -106,7 +107,8 @@ def network(
     x: Tensor, weights: list[Tensor], negative_slope: Any, last_relu: bool, precision: str
 ) -> Tensor:
     """The op, which would say of what is no tensor only that its schema has one there."""
-    checks.check_tensor(x, "x")
+    if not isinstance(x, Tensor) or x.is_nested:
+        checks.check_tensor(x, "x")
     return _network(x, weights, negative_slope, last_relu, precision)
 
 
