@@ -95,7 +95,7 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
         if str(getattr(value, "dtype", "")) == "torch.bfloat16":
             import torch
 
-            return value.view(torch.int16).numpy().view(BFLOAT16)
+            return np.from_dlpack(value.view(torch.int16)).view(BFLOAT16)
         if library == "jaxlib" and str(value.dtype) == "bfloat16":
             return np.asarray(value)  # of ml_dtypes, which JAX brings; no copy on the CPU
         try:

@@ -260,6 +260,53 @@ def test_torch_func(torch):
 @pytest.mark.parametrize(
     "make",
     [
+        lambda: Gaussian(5, 8, dtype=np.float64),
+        lambda: Fourier(5, 8, dtype=np.complex128),
+        lambda: Fourier(5, 8, dtype=np.complex128, real_input=True),
+        lambda: Gaussian(5, 8, seed=np.arange(3), dtype=np.float64),
+    ],
+    ids=["real", "complex", "on reals", "batch"],
+)
+def test_torch_compiles_and_exports(torch, make):
+    """Graphs have one op a product, with shapes, gradients and batches of calls."""
+    op = make()
+    module = op.to_torch()
+    x = torch.from_numpy(draw(np.random.default_rng(1), (3, 8), op.input_dtype)).requires_grad_()
+
+    def loss(x):
+        return (module.adjoint(module(2 * x)) * x).abs().sum()
+
+    compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend="aot_eager")
+    for call in (loss, compiled):
+        y = call(x)
+        torch.testing.assert_close(y, loss(x))
+        torch.testing.assert_close(torch.autograd.grad(y, x), torch.autograd.grad(loss(x), x))
+    for strict in (False, True):
+        program = torch.export.export(module, (x.detach(),), strict=strict)
+        names = [str(n.target) for n in program.graph.nodes if n.op == "call_function"]
+        assert names == ["homfast.measure.default"]
+        torch.testing.assert_close(program.module()(x.detach()), module(x.detach()))
+    key, ops = module.key, torch.ops.homfast
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    for adjoint, rows in ((False, x), (True, module(x).detach().requires_grad_())):
+        torch.library.opcheck(ops.measure.default, (rows, key, adjoint), test_utils=checks)
+
+
+def test_torch_compiled_errors(torch):
+    module = Gaussian(5, 8).to_torch()
+    compiled = torch.compile(lambda x: module(x), fullgraph=True, backend="eager")
+    with pytest.raises(Exception, match=r"x: got shape \(2, 7\), wanted \(\.\.\., 8\)"):
+        compiled(torch.ones(2, 7))
+    with pytest.raises(Exception, match=r"x: got torch.float64, wanted torch.float32"):
+        compiled(torch.ones(2, 8, dtype=torch.float64))
+    gone = Gaussian(5, 8).to_torch().key
+    with pytest.raises(RuntimeError, match="keep the module that"):
+        torch.ops.homfast.measure(torch.ones(2, 8), gone, False)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
         lambda: Gaussian(9, 7, dtype=np.complex128),
         lambda: Fourier(5, 7, dtype=np.complex128, real_input=True),
         lambda: Hadamard(6, 7, dtype=np.float64),

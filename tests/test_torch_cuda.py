@@ -34,7 +34,8 @@ pytest_plugins = ("cuda_device",)
 for _name in (
     "forked_workers", "import_homfast_does_not_import_torch", "without_torch",
     "cuda_without_a_backend", "other_devices", "fake_tensors_of_a_device",
-    "autocast_of_a_device", "training_gives_the_same_losses",
+    "autocast_of_a_device", "training_gives_the_same_losses", "freed_memory",
+    "calls_leave_storage_resizable", "tensors_without_memory_are_not_read",
 ):  # fmt: skip
     del globals()[f"test_{_name}"]
 

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 from processes import output
 
@@ -9,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
+import homfast  # noqa: E402
 from homfast import _backends  # noqa: E402
 from homfast._backends import cuda  # noqa: E402
 from homfast.torch import (  # noqa: E402
@@ -16,7 +18,9 @@ from homfast.torch import (  # noqa: E402
     checks,
     from_sequential,
     linear_relu,
+    places,
     relu_network,
+    replace,
 )
 
 
@@ -29,6 +33,11 @@ def one_thread():
 @pytest.fixture
 def net():
     return ReLUNetwork([6, 40, 40, 3], dtype=torch.float64)
+
+
+def replaced(model):
+    replace(model)
+    return model
 
 
 def eager(net, x):
@@ -82,6 +91,95 @@ def test_weights_of_every_layout():
     wanted = torch.relu(torch.relu(x @ weights[0].T) @ weights[1].T) @ weights[2].T
     for count in (1, 20):
         torch.testing.assert_close(relu_network(x[:count], weights), wanted[:count])
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_calls_leave_storage_resizable(net, count, grad):
+    """FSDP frees the memory of weights between calls, and makes it anew."""
+    x = torch.randn(count, 6, dtype=torch.float64)
+    with torch.set_grad_enabled(grad):
+        y = net(x)
+    if grad:
+        y.sum().backward()
+    copies = [w.detach().clone() for w in net.parameters()]
+    for weight in net.parameters():
+        storage = weight.untyped_storage()
+        size = storage.nbytes()
+        storage.resize_(0)
+        storage.resize_(size)
+    with torch.set_grad_enabled(grad):
+        for weight, values in zip(net.parameters(), copies, strict=True):
+            weight.data.copy_(values)
+        torch.testing.assert_close(net(x), y)
+    x.resize_(2 * count, 6)
+    half = [torch.ones(s, dtype=torch.bfloat16) for s in ((count, 6), (3, 6))]
+    relu_network(half[0], half[1:])
+    homfast.linear(*half)
+    for tensor in half:
+        tensor.untyped_storage().resize_(0)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_freed_memory(net, count):
+    x = torch.randn(count, 6, dtype=torch.float64)
+    with torch.no_grad():
+        net(x)
+        net[2].weight.untyped_storage().resize_(0)
+        with pytest.raises(ValueError, match=r"of shape \(40, 40\) whose memory was freed"):
+            net(x)
+        x.untyped_storage().resize_(0)
+        with pytest.raises(ValueError, match=r"of shape \(\d+, 6\) whose memory was freed"):
+            linear_relu(x, net[0].weight)
+
+
+def test_tensors_without_memory_are_not_read():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        fake = torch.ones(3, 4)
+    with pytest.raises(TypeError, match="got a FakeTensor, which has no memory of its own"):
+        places.numpy_of(fake)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("count", [1, 20])
+def test_lazily_negated_weights(count, grad):
+    values = torch.randn(9, 6, dtype=torch.cdouble)
+    plain = nn.Sequential(nn.Linear(6, 9, bias=False), nn.ReLU(), nn.Linear(9, 4, bias=False))
+    plain.double()[0].weight = nn.Parameter(values.conj().imag)
+    assert plain[0].weight.is_neg()
+    net = replaced(plain)
+    with torch.set_grad_enabled(grad):
+        for _ in range(2):
+            x = torch.randn(count, 6, dtype=torch.float64)
+            torch.testing.assert_close(net(x), eager(net, x))
+            with torch.no_grad():
+                net[0].weight.mul_(2)
+        for view in (values.imag, values.conj().imag):  # the same memory, shape and strides
+            net[0].weight.data = view
+            torch.testing.assert_close(net(x), eager(net, x))
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_what_is_no_plain_tensor_is_named(grad):
+    net, x = ReLUNetwork([6, 4, 3]), torch.ones(2, 6)
+    weights = [w.detach().requires_grad_(grad) for w in net.parameters()]
+    nested = [
+        torch.nested.nested_tensor([x, x[:1]], layout=layout)
+        for layout in (torch.jagged, torch.strided)
+    ]
+    cases = [(None, "NoneType"), ([[1.0] * 6], "list"), (np.ones((2, 6)), "numpy.ndarray")]
+    cases += [(value, "a nested tensor") for value in nested]
+    with torch.set_grad_enabled(grad):
+        for bad, kind in cases:
+            for call in (net, lambda x: relu_network(x, weights)):
+                with pytest.raises(TypeError, match=f"^x: got {kind}, wanted a "):
+                    call(bad)
+            with pytest.raises(TypeError, match=f"^weight: got {kind}, wanted a "):
+                linear_relu(x, bad)
+            with pytest.raises(TypeError, match=rf"^weights\[1\]: got {kind}, wanted a "):
+                relu_network(x, [weights[0], bad])
 
 
 @pytest.mark.parametrize("count", [1, 20])

@@ -262,6 +262,26 @@ def test_modes_see_the_op():
     assert "homfast::relu_network" in {event.name for event in profile.events()}
 
 
+@pytest.mark.parametrize("wanted", ["nothing", "x", "weights", "both"])
+@pytest.mark.parametrize("last", [False, True])
+def test_counted_operations(wanted, last):
+    """As many as PyTorch counts for the layers."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counts, fused = [], model(last=last)
+    replace(fused)
+    for net in (model(last=last), fused):
+        net.requires_grad_(wanted in ("weights", "both"))
+        for count in (1, 20):
+            x = rows(count).requires_grad_(wanted in ("x", "both"))
+            with FlopCounterMode(display=False) as counter:
+                y = net(x)
+                if wanted != "nothing":
+                    y.sum().backward()
+            counts.append(counter.get_total_flops())
+    assert counts[:2] == counts[2:] and counts[0] > 0
+
+
 @pytest.mark.parametrize("count", [1, 20])
 def test_autocast(count):
     wanted = model(dtype=torch.float32)

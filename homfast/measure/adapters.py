@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +61,8 @@ def to_torch(op: Operator) -> Any:
 
     Tensors in the dtype of `op`, on the CPU, and on a CUDA device where its family has products
     there; nothing is cast or moved. Gradients, to any order, are products with the adjoint;
-    ``torch.func`` transforms (vjp, jvp, vmap) work. There are no parameters.
+    ``torch.func`` transforms (vjp, jvp, vmap) work. There are no parameters. Compiled and exported
+    graphs call the op ``homfast::measure``, for as long as the module is kept.
 
     Raises
     ------
@@ -230,6 +233,58 @@ def _pylops_class() -> type:
     return HomfastOperator
 
 
+# Graphs name an operator by a number: of modules that somebody else keeps.
+_keys = itertools.count()
+_modules: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def _of_graph(key: int, adjoint: bool) -> Operator:
+    module = _modules.get(key)
+    if module is None:
+        raise RuntimeError(
+            "a graph calls an operator that is no longer in this process; keep the module that "
+            "op.to_torch() returned for as long as the graph, and trace anew in a new process"
+        )
+    return module.operator.H if adjoint else module.operator
+
+
+def _traced_product(torch: Any) -> Any:
+    """``homfast::measure``: what compilers see of a product, with shapes and gradients."""
+
+    def product(x: Any, key: int, adjoint: bool) -> Any:
+        op = _of_graph(key, adjoint)
+        return op.forward(x.detach().resolve_conj().resolve_neg()).contiguous()
+
+    def fake(x: Any, key: int, adjoint: bool) -> Any:
+        op = _of_graph(key, adjoint)
+        wanted, dtype = (getattr(torch, d.name) for d in (op.input_dtype, op.output_dtype))
+        if x.dtype != wanted:
+            raise TypeError(f"x: got {x.dtype}, wanted {wanted}, the dtype of the operator")
+        m, n = op.shape
+        if x.dim() == 0 or x.shape[-1] != n:
+            raise ValueError(f"x: got shape {tuple(x.shape)}, wanted (..., {n})")
+        return x.new_empty((*x.shape[:-1], m), dtype=dtype)
+
+    schema = "(Tensor x, int key, bool adjoint) -> Tensor"
+    traced = torch.library.custom_op("homfast::measure", product, mutates_args=(), schema=schema)
+    traced.register_fake(fake)
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        _, ctx.key, ctx.adjoint = inputs
+
+    def backward(ctx: Any, grad_output: Any) -> tuple[Any, None, None]:
+        return traced(grad_output, ctx.key, not ctx.adjoint), None, None
+
+    def batched(
+        info: Any, in_dims: tuple[Any, ...], x: Any, key: int, adjoint: bool
+    ) -> tuple[Any, int]:
+        return traced(x.movedim(in_dims[0], 0), key, adjoint), 0
+
+    traced.register_autograd(backward, setup_context=setup_context)
+    traced.register_vmap(batched)
+    return torch.ops.homfast.measure.default
+
+
 @functools.cache
 def _torch_class() -> type:
     torch = _import("torch", "to_torch")
@@ -259,18 +314,26 @@ def _torch_class() -> type:
                 return Product.apply(x, op), None
             return Product.apply(x.movedim(in_dims[0], 0), op), 0
 
+    traced = _traced_product(torch)
+
     class HomfastModule(torch.nn.Module):  # type: ignore[misc, name-defined]
         """A homfast operator, ``operator``, for PyTorch."""
 
         def __init__(self, op: Operator):
             super().__init__()
             self.operator = op
+            self.key = next(_keys)
+            _modules[self.key] = self
 
         def forward(self, x: Any) -> Any:
+            if torch.compiler.is_compiling():
+                return traced(x, self.key, False)
             return Product.apply(x, self.operator)
 
         def adjoint(self, y: Any) -> Any:
             """``A^H y`` for each row y of shape (..., m)."""
+            if torch.compiler.is_compiling():
+                return traced(y, self.key, True)
             return Product.apply(y, self.operator.H)
 
         def extra_repr(self) -> str:

@@ -15,6 +15,7 @@ except ImportError as error:
         f"homfast.torch needs the package torch ({error}); pip install 'homfast[torch]'"
     ) from error
 
+from homfast.torch import flops as _flops  # noqa: F401
 from homfast.torch.conversion import Replacement, from_sequential, replace
 from homfast.torch.modules import FusedSequential, LinearReLU, ReLUNetwork
 from homfast.torch.ops import linear_relu, relu_network

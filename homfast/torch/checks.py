@@ -11,6 +11,20 @@ from homfast import _arrays, _backends
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
+def check_tensor(value: object, name: str) -> None:
+    """TypeError unless `value` is a tensor, and not a nested one."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(
+            f"{name}: got {_arrays._type_name(value)}, wanted a torch.Tensor; convert arrays with "
+            f"torch.from_numpy({name}), lists with torch.tensor({name})"
+        )
+    if value.is_nested:
+        raise TypeError(
+            f"{name}: got a nested tensor, wanted a plain one; pad it, or call with each of "
+            f"{name}.unbind()"
+        )
+
+
 def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
     """ValueError or TypeError unless `weights` chain and `x` can enter them."""
     if not weights:

@@ -33,7 +33,7 @@ def forward(
     if at.is_short(x):
         try:
             return at.tensor(_forward_by_layer(at, x, weights, slope, last_relu, precision))
-        except (IndexError, RuntimeError, TypeError, ValueError):
+        except (BufferError, IndexError, RuntimeError, TypeError, ValueError):
             checks.check_network(x, weights)  # which names the weight
             raise
     checks.check_network(x, weights)
@@ -58,7 +58,7 @@ def keep(
     if at.is_short(x) or last_relu:
         try:
             return _keep_by_layer(at, x, weights, slope, last_relu, precision)
-        except (IndexError, RuntimeError, TypeError, ValueError):
+        except (BufferError, IndexError, RuntimeError, TypeError, ValueError):
             checks.check_network(x, weights)
             raise
     checks.check_network(x, weights)

@@ -66,7 +66,8 @@ def linear_relu(
     ValueError
         Shapes that do not match.
     """
-    return _network(x, [weight], negative_slope, True, precision)
+    checks.check_tensor(weight, "weight")
+    return network(x, [weight], negative_slope, True, precision)
 
 
 def relu_network(
@@ -95,7 +96,20 @@ def relu_network(
     TypeError, ValueError
         As in `linear_relu`; the message names the weight.
     """
-    return _network(x, list(weights), negative_slope, False, precision)
+    weights = list(weights)
+    for index, weight in enumerate(weights):
+        if not isinstance(weight, Tensor) or weight.is_nested:
+            checks.check_tensor(weight, f"weights[{index}]")
+    return network(x, weights, negative_slope, False, precision)
+
+
+def network(
+    x: Tensor, weights: list[Tensor], negative_slope: Any, last_relu: bool, precision: str
+) -> Tensor:
+    """The op, which would say of what is no tensor only that its schema has one there."""
+    if not isinstance(x, Tensor) or x.is_nested:
+        checks.check_tensor(x, "x")
+    return _network(x, weights, negative_slope, last_relu, precision)
 
 
 # What computes ------------------------------------------------------------------------------------

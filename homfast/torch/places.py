@@ -18,11 +18,43 @@ from homfast.torch import checks
 Tensor: TypeAlias = torch.Tensor
 # From so many rows on a layer's products read packed weights, whoever calls: see homfast.linear.
 _PACKED_ROWS = 16
+_to_dlpack = torch.utils.dlpack.to_dlpack
+_own_memory = Tensor.__torch_dispatch__
+
+
+class _Exported:
+    """A capsule in the words that NumPy asks for."""
+
+    __slots__ = ("capsule",)
+
+    def __init__(self, capsule: Any):
+        self.capsule = capsule
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the CPU
 
 
 def numpy_of(tensor: Tensor) -> np.ndarray:
-    """The memory of a tensor on the CPU, whatever its strides."""
-    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    """The memory of a tensor on the CPU, whatever its strides, to read.
+
+    Not by ``tensor.numpy()``, after which the storage cannot be resized: FSDP frees weights so.
+    """
+    if type(tensor).__torch_dispatch__ is not _own_memory:
+        raise TypeError(
+            f"x or a weight: got a {type(tensor).__name__}, which has no memory of its own; "
+            "call the op, which asks its __torch_dispatch__"
+        )
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+    if not tensor.data_ptr() and tensor.numel():
+        raise ValueError(
+            f"x or a weight: got a tensor of shape {tuple(tensor.shape)} whose memory was freed, "
+            "wanted one with its values; resize its storage and fill it first"
+        )
+    return np.from_dlpack(_Exported(_to_dlpack(tensor)))
 
 
 class Host:
@@ -60,6 +92,8 @@ class Device:
     def array(tensor: Tensor) -> Tensor:
         """Nothing but the memory: no graph, no class of somebody's own."""
         plain = tensor.detach() if tensor.requires_grad else tensor
+        if plain.is_neg():
+            plain = plain.resolve_neg()
         return plain if type(plain) is Tensor else plain.as_subclass(Tensor)
 
     @staticmethod

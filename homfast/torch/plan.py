@@ -71,13 +71,13 @@ class Part:
             y = self._short_way(x, weights)
             if y is not None:
                 return y
-        return ops._network(x, weights, self.slope, self.last_relu, precision)
+        return ops.network(x, weights, self.slope, self.last_relu, precision)
 
     def _short_way(self, x: Tensor, weights: list[Tensor]) -> Tensor | None:
         """As `kernels.forward`, a layer at a time; None for what has to be looked at."""
-        if x.layout is not torch.strided or x.is_neg():
+        if x.layout is not torch.strided or not x.data_ptr():
             return None
-        values = x.detach().numpy() if x.requires_grad else x.numpy()
+        values = numpy_of(x)
         short_way, slope, views = _backends.short_way, self.slope, self.views
         last = len(weights) - 1
         for index, weight in enumerate(weights):
@@ -88,8 +88,9 @@ class Part:
                 or view[2] != weight.shape
                 or view[3] != weight.stride()
                 or view[4] is not weight.dtype
+                or weight.is_neg()
             ):
-                if not weight.is_cpu:
+                if not weight.is_cpu or not weight.data_ptr() or weight.is_neg():
                     return None
                 view = views[index] = _view(weight)
             relu = index < last or self.last_relu
@@ -191,7 +192,7 @@ _Parameter = nn.Parameter
 
 def _is_plain(x: Any, weights: list[Tensor]) -> bool:
     """Whether a call is of few rows, without a derivative, and nobody looks at it but us."""
-    if type(x) is not Tensor or x.dtype not in kernels.PLAIN_DTYPES or not x.is_cpu:
+    if type(x) is not Tensor or x.dtype not in kernels.PLAIN_DTYPES or not x.is_cpu or x.is_nested:
         return False
     shape = x.shape
     if not shape or x.numel() > _FEW_ROWS * shape[-1]:
