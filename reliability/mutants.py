@@ -472,6 +472,7 @@ MUTANTS = [
         '    "-funsafe-math-optimizations",  # targets',
         "special_values",
         "bits_targets",
+        "architecture",
     ),
     mutant(
         "compiled with products and sums fused at will",

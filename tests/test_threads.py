@@ -270,6 +270,45 @@ print("done")
     assert output(setup + code, timeout=120) == "done"
 
 
+WORKER_WITHOUT_MEMORY = """
+import resource
+import numpy as np
+import homfast
+rng = np.random.default_rng(0)
+x = rng.integers(-3, 4, (400, 400)).astype(np.float32)
+weight = rng.integers(-3, 4, (4096, 400)).astype(np.float32)
+wanted, out = x @ weight.T, np.empty((400, 4096), np.float32)
+homfast.set_num_threads(1)
+homfast.linear(x, weight, out=out, backend="native")  # this thread has its memory
+homfast.set_num_threads(2)
+small = np.ones((128, 128), np.float32)
+homfast.linear(small, small, backend="native")  # there is a worker, with little
+pages = int(open("/proc/self/statm").read().split()[0])
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 20), limits[1]))
+failed = False
+for _ in range(100):  # this thread may have taken both parts
+    out.fill(np.nan)
+    try:
+        homfast.linear(x, weight, out=out, backend="native")
+    except MemoryError:
+        failed = True
+        break
+    assert np.array_equal(out, wanted), "a worker's error was lost"
+resource.setrlimit(resource.RLIMIT_AS, limits)
+assert failed
+homfast.linear(x, weight, out=out, backend="native")
+assert np.array_equal(out, wanted)
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")
+def test_a_worker_without_memory_is_a_memory_error(native_engine):
+    environment = {"HOMFAST_TARGET": native_engine.target, "MALLOC_ARENA_MAX": "1"}
+    assert output(WORKER_WITHOUT_MEMORY, timeout=120, **environment) == "done"
+
+
 LIMITS = """
 import numpy as np
 {imports}
