@@ -10,6 +10,7 @@
 namespace homfast {
 namespace {
 
+// Fewer rows than this, on plain weights, go to dot_rows.
 constexpr index_t kSmallBatch = 16;
 
 std::atomic<bool> batch_invariant{false};
