@@ -70,6 +70,9 @@ def plain_linear(
 def plain_backward(
     grad_output: Any, x: Any, weight: Any, mask: Any, negative_slope: float, /
 ) -> Any: ...
+def exchanged_network(
+    exchange: Any, x: Any, weights: list[Any], negative_slope: float, last_relu: bool, /
+) -> Any: ...
 def linear(x: Array, weight: Weight, out: Array, precision: str = "highest") -> None: ...
 def linear_relu(
     x: Array,

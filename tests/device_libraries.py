@@ -45,6 +45,8 @@ def standard(machine):
 def torch_as_cuda(machine, monkeypatch):
     """CPU tensors impersonate those of CUDA."""
     torch = pytest.importorskip("torch")
+    from homfast.torch import short_way
+
     machine.adopt(1)
 
     def interface(tensor):
@@ -64,6 +66,7 @@ def torch_as_cuda(machine, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "is_cpu", property(lambda tensor: False))
     monkeypatch.setattr(torch.Tensor, "__cuda_array_interface__", property(interface))
     monkeypatch.setattr(torch.Tensor, "__dlpack_device__", lambda tensor: (2, 0))
+    monkeypatch.setattr(short_way, "EXCHANGE", None)  # whose table would say that it is host memory
     stream = types.SimpleNamespace(cuda_stream=64)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
 

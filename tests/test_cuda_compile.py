@@ -42,8 +42,11 @@ for name, flags in names["CUDA_ARCHS"].items():
 @pytest.fixture(scope="module")
 def nvcc():
     """The compiler, and its flags for each architecture."""
-    if not (ROOT / "setup.py").exists() or importlib.util.find_spec("pybind11") is None:
+    if not (ROOT / "setup.py").exists():
         pytest.skip("no checkout to build from")
+    for needed in ("setuptools", "pybind11"):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"{needed}, which setup.py builds with, is not installed")
     environment = {**os.environ, "HOMFAST_CUDA": "auto", "HOMFAST_NATIVE": "0"}
     told = subprocess.run(
         [sys.executable, "-c", PROBE], cwd=ROOT, env=environment, capture_output=True, text=True

@@ -1,6 +1,7 @@
 // The extension homfast._native: view, check, release the GIL, call.
 
 #include "bindings/bfloat16_calls.h"
+#include "bindings/exchanged_network.h"
 #include "bindings/kept_backward.h"
 #include "bindings/operators.h"
 #include "bindings/plain_calls.h"
@@ -59,6 +60,7 @@ void bind_layers(py::module_& m) {
     }
     return py::none();
   });
+  m.def("exchanged_network", &exchanged_network);
   m.def(
       "linear",
       [](const py::array& x, const py::object& weight, const py::array& out,

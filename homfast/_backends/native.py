@@ -39,6 +39,7 @@ else:
     pack_training = _native.pack_training
     plain_linear = _native.plain_linear
     plain_backward = _native.plain_backward
+    exchanged_network = _native.exchanged_network
     linear = _native.linear
     linear_relu = _native.linear_relu
     linear_bfloat16 = _native.linear_bfloat16

@@ -69,12 +69,7 @@ class FusedSequential(nn.Sequential):
         """The children, one after the other."""
         x = input  # as nn.Sequential calls its argument, which may be passed by name
         for part in self._parts():
-            weights = part.weights()
-            if weights is None:
-                for child in part.children:
-                    x = child(x)
-            else:
-                x = part(x, weights, self.precision)
+            x = part(x, self.precision)
         return x
 
     def _parts(self) -> list[Part]:

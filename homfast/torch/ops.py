@@ -16,7 +16,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
 from homfast import _arrays
-from homfast.torch import batching, checks, composed, kernels
+from homfast.torch import batching, checks, composed, kernels, short_way
 
 Tensor: TypeAlias = torch.Tensor
 
@@ -66,6 +66,9 @@ def linear_relu(
     ValueError
         Shapes that do not match.
     """
+    y = short_way.network(x, [weight], negative_slope, True, precision)
+    if y is not None:
+        return y
     checks.check_tensor(weight, "weight")
     return network(x, [weight], negative_slope, True, precision)
 
@@ -97,6 +100,9 @@ def relu_network(
         As in `linear_relu`; the message names the weight.
     """
     weights = list(weights)
+    y = short_way.network(x, weights, negative_slope, False, precision)
+    if y is not None:
+        return y
     for index, weight in enumerate(weights):
         if not isinstance(weight, Tensor) or weight.is_nested:
             checks.check_tensor(weight, f"weights[{index}]")
