@@ -429,10 +429,10 @@ MUTANTS = [
         "bits",
     ),
     mutant(
-        "more threads work than were asked for",
+        "workers that are too many stay awake",
         CORE + "parallel.cpp",
-        "if (!job || index >= allowed_) continue;",
-        "if (!job) continue;",
+        "more_.wait(lock, [&] { return index < limit_; });",
+        "",
         "threads",
     ),
     mutant(

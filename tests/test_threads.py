@@ -309,6 +309,49 @@ def test_a_worker_without_memory_is_a_memory_error(native_engine):
     assert output(WORKER_WITHOUT_MEMORY, timeout=120, **environment) == "done"
 
 
+SURPLUS = """
+import os, time
+import numpy as np
+import homfast
+
+def spent():
+    "Nanoseconds on a processor, by thread."
+    times = {}
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/schedstat") as file:
+            times[task] = int(file.read().split()[0])
+    return times
+
+x = np.ones((256, 256), np.float32)
+others = set(spent())
+
+def calls(seconds=0.4):
+    before, end = spent(), time.monotonic() + seconds
+    while time.monotonic() < end:
+        homfast.linear(x, x, backend="native")
+    after = spent()
+    return sorted(after[t] - before.get(t, 0) for t in after if t not in others)
+
+homfast.set_num_threads(5)
+busy = calls()
+assert len(busy) == 4 and busy[0] > 1e6, busy
+homfast.set_num_threads(2)
+calls(0.01)
+few = calls()
+assert len(few) == 4 and few[2] < 1e6 < few[3], f"three workers too many were awake for {few} ns"
+homfast.set_num_threads(5)
+busy = calls()
+assert busy[0] > 1e6, f"they did not come back: {busy} ns"
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the time of each thread in /proc")
+def test_workers_beyond_the_limit_sleep(native_engine):
+    environment = {"HOMFAST_TARGET": native_engine.target}
+    assert output(SURPLUS, **environment) == "done"
+
+
 LIMITS = """
 import numpy as np
 {imports}

@@ -73,6 +73,9 @@ class Pool {
       }
       job_ = &job;
       allowed_ = threads - 1;
+      const int limit = num_threads() - 1;
+      if (limit > limit_) more_.notify_all();
+      limit_ = limit;
     }
     epoch_.fetch_add(1, std::memory_order_release);
     // seq_cst with the worker's own order (count itself asleep, then look at the epoch).
@@ -118,6 +121,8 @@ class Pool {
     for (;;) {
       wait_for_change(seen);
       std::unique_lock<std::mutex> lock(mutex_);
+      // More than set_num_threads allows now: calls do not wake them, and they look for none.
+      more_.wait(lock, [&] { return index < limit_; });
       seen = epoch_.load(std::memory_order_relaxed);
       Job* const job = job_;
       if (!job || index >= allowed_) continue;
@@ -147,12 +152,14 @@ class Pool {
   }
 
   std::mutex mutex_;
-  std::condition_variable wake_, done_;
+  std::condition_variable wake_, done_, more_;
   std::atomic<unsigned long> epoch_{0};
   std::atomic<int> sleepers_{0};
   std::atomic<int> active_count_{0};  // active_, for a look without the lock
   Job* job_ = nullptr;
-  int active_ = 0, allowed_ = 0, workers_ = 0;
+  int active_ = 0;               // workers at work
+  int allowed_ = 0, limit_ = 0;  // that may work on this job, and on any
+  int workers_ = 0;              // that there are
 };
 
 // Never destroyed: workers may outlive main. After fork the child has no workers, so it abandons the
