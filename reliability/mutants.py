@@ -429,6 +429,20 @@ MUTANTS = [
         "bits",
     ),
     mutant(
+        "layers on tensors share one buffer",
+        "csrc/bindings/exchanged_network.h",
+        "between + (i % 2) * rows.rows * widest",
+        "between",
+        "torch_short_way",
+    ),
+    mutant(
+        "axes of a tensor merge whatever their strides",
+        "csrc/bindings/exchanged_network.h",
+        "tensor.strides[axis] != count * cols) return false;",
+        "false) return false;",
+        "torch_short_way",
+    ),
+    mutant(
         "workers that are too many stay awake",
         CORE + "parallel.cpp",
         "more_.wait(lock, [&] { return index < limit_; });",
