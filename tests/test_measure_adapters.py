@@ -418,7 +418,7 @@ def test_deepinv_reconstructs(make, torch, deepinv):
 def test_absent_packages_are_named(package, monkeypatch):
     from homfast.measure import adapters
 
-    for factory in (adapters._scipy_class, adapters._pylops_class, adapters._torch_class):
+    for factory in (adapters._scipy_class, adapters._pylops_class):
         monkeypatch.setattr(adapters, factory.__name__, factory.__wrapped__)
     module = "scipy.sparse.linalg" if package == "scipy" else package
     monkeypatch.setitem(sys.modules, module, None)

@@ -1,17 +1,15 @@
-"""Operators in the classes of SciPy, PyLops, PyTorch and deepinv, and as JAX functions.
+"""Operators in the classes of SciPy, PyLops and deepinv, as PyTorch modules and JAX functions.
 
-Each library is imported when it is asked for. Its class is made then, once, as a true subclass: a
-library that wraps a stranger instead loses the products with many columns at a time
-(``scipy.sparse.linalg.aslinearoperator`` takes `matvec` from it and not `matmat`).
+Each library is imported when it is asked for. The classes for SciPy and PyLops are made then, once,
+as true subclasses: a library that wraps a stranger instead loses the products with many columns at
+a time (``scipy.sparse.linalg.aslinearoperator`` takes `matvec` from it and not `matmat`).
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import itertools
 import math
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +67,8 @@ def to_torch(op: Operator) -> Any:
     ImportError
         Without PyTorch.
     """
-    return _torch_class()(op)
+    _import("torch", "to_torch")
+    return importlib.import_module("homfast.torch.operators").OperatorModule(op)
 
 
 def to_jax(op: Operator) -> Any:
@@ -231,115 +230,3 @@ def _pylops_class() -> type:
             return to_pylops, (self._op,)
 
     return HomfastOperator
-
-
-# Graphs name an operator by a number: of modules that somebody else keeps.
-_keys = itertools.count()
-_modules: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-
-
-def _of_graph(key: int, adjoint: bool) -> Operator:
-    module = _modules.get(key)
-    if module is None:
-        raise RuntimeError(
-            "a graph calls an operator that is no longer in this process; keep the module that "
-            "op.to_torch() returned for as long as the graph, and trace anew in a new process"
-        )
-    return module.operator.H if adjoint else module.operator
-
-
-def _traced_product(torch: Any) -> Any:
-    """``homfast::measure``: what compilers see of a product, with shapes and gradients."""
-
-    def product(x: Any, key: int, adjoint: bool) -> Any:
-        op = _of_graph(key, adjoint)
-        return op.forward(x.detach().resolve_conj().resolve_neg()).contiguous()
-
-    def fake(x: Any, key: int, adjoint: bool) -> Any:
-        op = _of_graph(key, adjoint)
-        wanted, dtype = (getattr(torch, d.name) for d in (op.input_dtype, op.output_dtype))
-        if x.dtype != wanted:
-            raise TypeError(f"x: got {x.dtype}, wanted {wanted}, the dtype of the operator")
-        m, n = op.shape
-        if x.dim() == 0 or x.shape[-1] != n:
-            raise ValueError(f"x: got shape {tuple(x.shape)}, wanted (..., {n})")
-        return x.new_empty((*x.shape[:-1], m), dtype=dtype)
-
-    schema = "(Tensor x, int key, bool adjoint) -> Tensor"
-    traced = torch.library.custom_op("homfast::measure", product, mutates_args=(), schema=schema)
-    traced.register_fake(fake)
-
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        _, ctx.key, ctx.adjoint = inputs
-
-    def backward(ctx: Any, grad_output: Any) -> tuple[Any, None, None]:
-        return traced(grad_output, ctx.key, not ctx.adjoint), None, None
-
-    def batched(
-        info: Any, in_dims: tuple[Any, ...], x: Any, key: int, adjoint: bool
-    ) -> tuple[Any, int]:
-        return traced(x.movedim(in_dims[0], 0), key, adjoint), 0
-
-    traced.register_autograd(backward, setup_context=setup_context)
-    traced.register_vmap(batched)
-    return torch.ops.homfast.measure.default
-
-
-@functools.cache
-def _torch_class() -> type:
-    torch = _import("torch", "to_torch")
-
-    class Product(torch.autograd.Function):  # type: ignore[misc, name-defined]
-        # forward apart from setup_context, and a vmap rule: what torch.func asks for.
-        @staticmethod
-        def forward(x: Any, op: Operator) -> Any:
-            # Autograd passes conjugates as flags on memory that NumPy would read without them.
-            return op.forward(x.detach().resolve_conj().resolve_neg())
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            ctx.op = inputs[1]
-
-        @staticmethod
-        def backward(ctx: Any, grad_output: Any) -> tuple[Any, None]:
-            return Product.apply(grad_output, ctx.op.H), None
-
-        @staticmethod
-        def jvp(ctx: Any, tangent: Any, _: None) -> Any:
-            return Product.apply(tangent, ctx.op)
-
-        @staticmethod
-        def vmap(info: Any, in_dims: tuple[Any, ...], x: Any, op: Operator) -> tuple[Any, Any]:
-            if in_dims[0] is None:
-                return Product.apply(x, op), None
-            return Product.apply(x.movedim(in_dims[0], 0), op), 0
-
-    traced = _traced_product(torch)
-
-    class HomfastModule(torch.nn.Module):  # type: ignore[misc, name-defined]
-        """A homfast operator, ``operator``, for PyTorch."""
-
-        def __init__(self, op: Operator):
-            super().__init__()
-            self.operator = op
-            self.key = next(_keys)
-            _modules[self.key] = self
-
-        def forward(self, x: Any) -> Any:
-            if torch.compiler.is_compiling():
-                return traced(x, self.key, False)
-            return Product.apply(x, self.operator)
-
-        def adjoint(self, y: Any) -> Any:
-            """``A^H y`` for each row y of shape (..., m)."""
-            if torch.compiler.is_compiling():
-                return traced(y, self.key, True)
-            return Product.apply(y, self.operator.H)
-
-        def extra_repr(self) -> str:
-            return repr(self.operator)
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return to_torch, (self.operator,)
-
-    return HomfastModule
