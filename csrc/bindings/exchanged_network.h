@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "bindings/array_view.h"
@@ -120,36 +120,55 @@ constexpr double kHeldMultiplyAdds = 2e6;
 // Why the other library has no memory, in its words.
 struct ExchangeError {
   bool memory = true;
-  std::string message = "no memory for the result";
+  char message[512] = "no memory for the result";
 
-  static void set(void* context, const char* kind, const char* message) {
+  static void set(void* context, const char* kind, const char* said) noexcept {
     auto& error = *static_cast<ExchangeError*>(context);
     error.memory = std::strcmp(kind, "MemoryError") == 0;
-    error.message = message;
+    std::snprintf(error.message, sizeof error.message, "%s", said);
   }
   [[noreturn]] void raise() const {
-    PyErr_SetString(memory ? PyExc_MemoryError : PyExc_RuntimeError, message.c_str());
+    PyErr_SetString(memory ? PyExc_MemoryError : PyExc_RuntimeError, message);
     throw py::error_already_set();
   }
 };
 
-// A new tensor of the leading axes of `like` and then `features`, of like's library.
+// A new tensor of the leading axes of `like` and then `features`, of like's library. An object of the
+// interpreter it becomes at the end: making one may run code of the user's.
 template <class T>
-py::object exchanged_result(const dlpack::Exchange& exchange, const dlpack::Tensor& like,
-                            index_t features, T*& data) {
-  std::vector<std::int64_t> shape(like.shape, like.shape + like.axes);
-  shape.back() = features;
-  dlpack::Tensor wanted = like;
-  wanted.shape = shape.data();
-  wanted.strides = nullptr;
-  dlpack::Owned* fresh = nullptr;
-  ExchangeError error;
-  if (exchange.allocate(&wanted, &fresh, &error, &ExchangeError::set)) error.raise();
-  data = reinterpret_cast<T*>(static_cast<char*>(fresh->tensor.data) + fresh->tensor.byte_offset);
-  void* object = nullptr;
-  if (exchange.to_object(fresh, &object)) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
-}
+class ExchangedResult {
+ public:
+  ExchangedResult(const dlpack::Exchange& exchange, const dlpack::Tensor& like, index_t features)
+      : exchange_(exchange) {
+    std::vector<std::int64_t> shape(like.shape, like.shape + like.axes);
+    shape.back() = features;
+    dlpack::Tensor wanted = like;
+    wanted.shape = shape.data();
+    wanted.strides = nullptr;
+    ExchangeError error;
+    if (exchange.allocate(&wanted, &owned_, &error, &ExchangeError::set)) error.raise();
+  }
+  ~ExchangedResult() {
+    if (owned_) owned_->release(owned_);
+  }
+  ExchangedResult(const ExchangedResult&) = delete;
+  ExchangedResult& operator=(const ExchangedResult&) = delete;
+
+  T* data() const {
+    return reinterpret_cast<T*>(static_cast<char*>(owned_->tensor.data) + owned_->tensor.byte_offset);
+  }
+  py::object object() {
+    void* made = nullptr;
+    dlpack::Owned* const given = owned_;
+    owned_ = nullptr;
+    if (exchange_.to_object(given, &made)) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(static_cast<PyObject*>(made));
+  }
+
+ private:
+  const dlpack::Exchange& exchange_;
+  dlpack::Owned* owned_ = nullptr;
+};
 
 template <class T>
 py::object run_exchanged(const dlpack::Exchange& exchange, const ExchangedTensor& x,
@@ -171,27 +190,29 @@ py::object run_exchanged(const dlpack::Exchange& exchange, const ExchangedTensor
     weights.push_back(view);
   }
   if (weights.empty() || multiply_adds > kHeldMultiplyAdds) return py::none();
-  T* data = nullptr;
-  py::object result = exchanged_result<T>(exchange, x.tensor, features, data);
+  ExchangedResult<T> result(exchange, x.tensor, features);
   // Two buffers in turn for what lies between layers.
   T* between = thread_workspace<T, Workspace::activations>(2 * rows.rows * widest);
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const bool last = i + 1 == weights.size();
     const index_t width = weights[i].rows;
-    T* const target = last ? data : between + (i % 2) * rows.rows * widest;
+    T* const target = last ? result.data() : between + (i % 2) * rows.rows * widest;
     const bool relu = !last || last_relu;
     const MatrixView<T> out{target, rows.rows, width, width};
     linear<T>(rows, {weights[i], nullptr}, relu ? Epilogue::relu : Epilogue::none,
               relu ? static_cast<T>(slope) : T{0}, {}, out, Precision::highest);
     rows = {target, out.rows, width, width};
   }
-  return result;
+  return result.object();
 }
 
 // The network at x, as a tensor of x's library; None for what has to be looked at, or takes longer.
 inline py::object exchanged_network(const py::object& table, const py::object& x,
                                     const py::list& weights, const py::object& negative_slope,
                                     bool last_relu) {
+#if defined(Py_GIL_DISABLED)
+  return py::none();  // nothing keeps another thread from a weight's memory meanwhile
+#endif
   if (!PyFloat_Check(negative_slope.ptr())) return py::none();
   const double slope = PyFloat_AS_DOUBLE(negative_slope.ptr());
   if (!(std::abs(slope) <= std::numeric_limits<float>::max())) return py::none();

@@ -63,6 +63,15 @@ struct Job {
 
 thread_local bool in_parallel = false;
 
+// This thread's job runs on the pool; calls within it do not.
+class InParallel {
+ public:
+  InParallel() { in_parallel = true; }
+  ~InParallel() { in_parallel = false; }
+  InParallel(const InParallel&) = delete;
+  InParallel& operator=(const InParallel&) = delete;
+};
+
 class Pool {
  public:
   // Workers beyond those that the system gives are done without: any number computes the same bits.
@@ -107,7 +116,7 @@ class Pool {
     try {
       std::thread([this, index = workers_] { serve(index); }).detach();
       ++workers_;
-    } catch (const std::system_error&) {
+    } catch (...) {  // no thread, or no memory for one
       started = false;
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -258,9 +267,8 @@ void parallel_for(index_t tasks, void (*run)(void*, index_t), void* context) {
     Pool& shared = get_pool();
     const std::unique_lock<std::mutex> busy(shared.busy, std::try_to_lock);
     if (busy.owns_lock()) {
-      in_parallel = true;
+      const InParallel inside;
       shared.run(job, static_cast<int>(threads));
-      in_parallel = false;
     }
   }
   job.work();  // what is left: all, if there was no pool to use

@@ -43,7 +43,7 @@ def network(
 
 def _is_plain(x: Any, weights: list[Tensor]) -> bool:
     """Whether a call is without a derivative, and nobody looks at it but us."""
-    if EXCHANGE is None or type(x) is not Tensor or x.is_neg():
+    if EXCHANGE is None or type(x) is not Tensor or not x.is_cpu or x.is_neg():
         return False
     for weight in weights:
         if type(weight) not in _KINDS or weight.is_neg():
