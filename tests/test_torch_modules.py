@@ -81,6 +81,19 @@ def test_arguments_are_named_as_in_torch():
     assert program.graph_signature.user_inputs == ("input",)
 
 
+def test_symbolic_traces_show_the_op():
+    """torch.fx hands over proxies, which are no tensors."""
+    net, x = model(), torch.randn(3, 5)
+    wanted = net(x)
+    replace(net)
+    for module in (net, nn.Sequential(net, nn.Tanh())):
+        graph = torch.fx.symbolic_trace(module)
+        op = torch.ops.homfast.relu_network.default
+        assert op in [node.target for node in graph.graph.nodes]
+        torch.testing.assert_close(graph(x), module(x))
+    torch.testing.assert_close(net(x), wanted)
+
+
 def test_from_sequential_copies():
     theirs = model()
     theirs[0].weight.requires_grad_(False)

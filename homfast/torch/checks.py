@@ -12,8 +12,10 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def check_tensor(value: object, name: str) -> None:
-    """TypeError unless `value` is a tensor, and not a nested one."""
+    """TypeError unless `value` is a tensor, and not a nested one, or stands for one in a trace."""
     if not isinstance(value, torch.Tensor):
+        if hasattr(type(value), "__torch_function__"):  # as that of torch.fx, which the op asks
+            return
         raise TypeError(
             f"{name}: got {_arrays._type_name(value)}, wanted a torch.Tensor; convert arrays with "
             f"torch.from_numpy({name}), lists with torch.tensor({name})"
