@@ -70,9 +70,24 @@ def plain_linear(
 def plain_backward(
     grad_output: Any, x: Any, weight: Any, mask: Any, negative_slope: float, /
 ) -> Any: ...
-def exchanged_network(
+def exchanged_forward(
     exchange: Any, x: Any, weights: list[Any], negative_slope: float, last_relu: bool, /
 ) -> Any: ...
+def exchanged_keep(
+    exchange: Any, x: Any, weights: list[Any], negative_slope: float, last_relu: bool, /
+) -> tuple[Any, list[Any], list[Any]] | None: ...
+def exchanged_backward(
+    exchange: Any,
+    grad_output: Any,
+    x: Any,
+    weights: list[Any],
+    hidden: list[Any],
+    masks: list[Any],
+    negative_slope: float,
+    input_needed: bool,
+    weights_needed: bool,
+    /,
+) -> list[Any] | None: ...
 def linear(x: Array, weight: Weight, out: Array, precision: str = "highest") -> None: ...
 def linear_relu(
     x: Array,

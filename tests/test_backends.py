@@ -84,7 +84,6 @@ def test_automatic_choice_is_visible(caplog, monkeypatch):
     monkeypatch.setattr(_backends, "_automatic", None)
     monkeypatch.setattr(_backends, "short_way", _backends._first_call)  # chosen with it
     monkeypatch.setattr(_backends, "short_way_back", _backends._first_call_back)
-    monkeypatch.setattr(_backends, "short_network", _backends._first_call_network)
     with caplog.at_level(logging.DEBUG, logger="homfast"):
         homfast.linear(X, WEIGHT)
         homfast.linear(X, WEIGHT)

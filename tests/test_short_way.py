@@ -21,7 +21,6 @@ def automatic_is_native(monkeypatch, native_engine):
     monkeypatch.setattr(_backends, "_automatic", None)
     monkeypatch.setattr(_backends, "short_way", _backends._first_call)  # chosen with it
     monkeypatch.setattr(_backends, "short_way_back", _backends._first_call_back)
-    monkeypatch.setattr(_backends, "short_network", _backends._first_call_network)
     assert _backends.automatic().name == "native"
 
 

@@ -15,6 +15,7 @@ from torch import nn  # noqa: E402
 
 import homfast  # noqa: E402
 from homfast import _backends  # noqa: E402
+from homfast._backends import native  # noqa: E402
 from homfast.torch import FusedSequential, LinearReLU, linear_relu, relu_network, short_way  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
@@ -46,16 +47,20 @@ def ways(monkeypatch, native_engine):
     """The way of each call: True for the short one."""
     monkeypatch.delenv("HOMFAST_BACKEND", raising=False)
     monkeypatch.setattr(_backends, "_automatic", None)
-    monkeypatch.setattr(_backends, "short_network", _backends._first_call_network)
-    _backends.automatic()
-    taken, real = [], _backends.short_network
+    taken = []
 
-    def watched(*arguments):
-        result = real(*arguments)
-        taken.append(result is not None)
-        return result
+    def watch(name):
+        real = getattr(native, name)
 
-    monkeypatch.setattr(_backends, "short_network", watched)
+        def watched(*arguments):
+            result = real(*arguments)
+            taken.append(result is not None)
+            return result
+
+        monkeypatch.setattr(native, name, watched)
+
+    for name in ("exchanged_forward", "exchanged_keep", "exchanged_backward"):
+        watch(name)
     torch.manual_seed(20240823)
     return taken
 
@@ -144,12 +149,78 @@ def test_errors_are_those_of_the_op(ways):
     assert not any(ways)
 
 
-def test_derivatives_go_through_autograd(ways):
+def test_who_wants_a_derivative(ways):
     net, x = chain((6, 40, 3)), torch.randn(2, 6)
     assert net(x).requires_grad
     net.requires_grad_(False)
-    assert net(x.requires_grad_()).requires_grad and not ways
-    assert not net(x.detach()).requires_grad and ways == [True]
+    assert net(x.requires_grad_()).requires_grad
+    assert not net(x.detach()).requires_grad
+    with torch.no_grad():
+        assert not net(x).requires_grad
+    assert ways == [True] * 4
+
+
+def results_of_training(net, x, wanted):
+    leaf = x.clone().requires_grad_()
+    y = net(leaf)
+    y.backward(wanted)
+    gradients = [leaf.grad, *(p.grad for p in net.parameters())]
+    net.zero_grad()
+    return [y.detach(), *gradients]
+
+
+@pytest.mark.parametrize("widths", CHAINS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("options", [{}, {"slope": 0.3}, {"last_relu": True}], ids=str)
+def test_the_bits_of_training(ways, monkeypatch, widths, dtype, options):
+    net = chain(widths, dtype=dtype, **options)
+    for rows in (1, 2, 15, 16, 17, 64):
+        x = torch.randn(rows, widths[0], dtype=dtype)
+        x[0, 0], x[-1, -1] = torch.nan, torch.inf
+        wanted = torch.randn(rows, widths[-1], dtype=dtype)
+        short = results_of_training(net, x, wanted)
+        assert ways == [True, True], rows
+        with monkeypatch.context() as patch:
+            patch.setattr(short_way, "EXCHANGE", None)
+            long = results_of_training(net, x, wanted)
+        for ours, theirs in zip(short, long, strict=True):
+            assert torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8)), rows
+            assert ours.is_contiguous() and ours.stride() == theirs.stride()
+        assert ways == [True, True]
+        ways.clear()
+
+
+@pytest.mark.parametrize("needed", ["input", "weights"])
+def test_one_of_the_gradients(ways, needed):
+    net, x = chain((6, 40, 40, 3)), torch.randn(2, 3, 6)
+    wanted = torch.randn(2, 3, 3)
+    both = results_of_training(net, x, wanted)
+    if needed == "input":
+        net.requires_grad_(False)
+        leaf = x.clone().requires_grad_()
+        net(leaf).backward(wanted)
+        assert torch.equal(leaf.grad, both[1]) and leaf.grad.shape == x.shape
+    else:
+        net(x).backward(wanted)
+        for p, gradient in zip(net.parameters(), both[2:], strict=True):
+            assert torch.equal(p.grad, gradient)
+    assert ways == [True] * 4
+
+
+def test_gradients_that_go_the_long_way(ways):
+    """Of a sum they are expanded; second ones are not ours to compute at once."""
+    net, x = chain((6, 40, 3)), torch.randn(2, 6)
+    net(x).sum().backward()
+    assert ways == [True, False]
+    expected = nn.Sequential.forward(net, x).sum()
+    for p, wanted in zip(
+        net.parameters(), torch.autograd.grad(expected, net.parameters()), strict=True
+    ):
+        torch.testing.assert_close(p.grad, wanted)
+    net = chain((3, 7, 2), dtype=torch.float64)
+    leaf = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(net, (leaf,))
+    assert torch.autograd.gradcheck(net, (leaf,))
 
 
 def test_inference_mode(ways):
@@ -194,7 +265,7 @@ def test_other_tables(ways, monkeypatch, change):
         setattr(table, name, value)
     assert torch.equal(net(x), by_the_op(net, x)) and ways == [True, False]
     with pytest.raises(ValueError, match="PyCapsule_GetPointer"):
-        homfast._native.exchanged_network(capsule(table, b"other"), x, [net[0].weight], 0.0, False)
+        homfast._native.exchanged_forward(capsule(table, b"other"), x, [net[0].weight], 0.0, False)
 
 
 @torch.no_grad()

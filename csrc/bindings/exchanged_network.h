@@ -1,230 +1,213 @@
-// A whole network on tensors of few rows, which their library hands over by DLPack's C exchange (1.3):
-// a table of functions, so that a call crosses the border of the language once, and makes no arrays.
+// A whole network on tensors of few rows of another library: forward, forward that keeps what a
+// backward pass needs, and backward. None is the answer for what has to be looked at, or takes longer.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
 #include <limits>
+#include <utility>
 #include <vector>
 
-#include "bindings/array_view.h"
+#include "bindings/exchanged_tensor.h"
 #include "core/ops.h"
 #include "core/workspace.h"
 
 namespace homfast {
 
-// What DLPack fixes of its memory layout, in the first major version.
-namespace dlpack {
-
-constexpr std::uint32_t kMajor = 1;
-constexpr std::int32_t kCpu = 1;
-constexpr std::uint8_t kFloat = 2;
-
-struct Version {
-  std::uint32_t major, minor;
-};
-struct Device {
-  std::int32_t type, id;
-};
-struct Dtype {
-  std::uint8_t code, bits;
-  std::uint16_t lanes;
-};
-struct Tensor {
-  void* data;
-  Device device;
-  std::int32_t axes;
-  Dtype dtype;
-  std::int64_t* shape;
-  std::int64_t* strides;  // in elements; without, rows lie one after the other
-  std::uint64_t byte_offset;
-};
-struct Owned {
-  Version version;
-  void* owner;
-  void (*release)(Owned*);
-  std::uint64_t flags;
-  Tensor tensor;
-};
-struct Exchange {
-  Version version;
-  Exchange* older;
-  int (*allocate)(Tensor* like, Owned** out, void* context,
-                  void (*set_error)(void* context, const char* kind, const char* message));
-  int (*own)(void* object, Owned** out);
-  int (*to_object)(Owned* tensor, void** object);
-  int (*look)(void* object, Tensor* out);  // valid while nobody else runs; may be missing
-  int (*stream)(std::int32_t type, std::int32_t id, void** stream);
-};
-
-}  // namespace dlpack
-
-// The memory of a tensor in the interpreter, on the CPU, with its rows in kernel layout; else none.
-class ExchangedTensor {
- public:
-  ExchangedTensor(const dlpack::Exchange& exchange, const py::handle& object) {
-    if (exchange.look(object.ptr(), &tensor)) {
-      PyErr_Clear();  // the long way says what it is that has no memory of its own
-      return;
-    }
-    const bool floats = tensor.dtype.code == dlpack::kFloat && tensor.dtype.lanes == 1;
-    taken_ = tensor.device.type == dlpack::kCpu && floats && tensor.axes >= 1 && tensor.data;
-  }
-
-  template <class T>
-  bool holds() const {
-    return taken_ && tensor.dtype.bits == 8 * sizeof(T);
-  }
-
-  // As rows; false if that needs a copy, or there are no elements.
-  template <class T>
-  bool rows(MatrixView<const T>& view) const {
-    const int last = tensor.axes - 1;
-    const index_t cols = tensor.shape[last];
-    index_t count = 1, stride = cols;
-    const bool two = tensor.axes == 2 && tensor.strides;
-    if (two) {
-      count = tensor.shape[0];
-      if (count > 1) stride = tensor.strides[0];
-      if (cols > 1 && tensor.strides[1] != 1) return false;
-    } else {
-      for (int axis = last - 1; axis >= 0; --axis) {
-        const index_t length = tensor.shape[axis];
-        if (tensor.strides && length > 1 && tensor.strides[axis] != count * cols) return false;
-        count *= length;
-      }
-      if (tensor.strides && cols > 1 && tensor.strides[last] != 1) return false;
-    }
-    if (count == 0 || cols == 0) return false;
-    const auto address = reinterpret_cast<std::uintptr_t>(tensor.data) + tensor.byte_offset;
-    if (address % alignof(T)) return false;
-    view = {reinterpret_cast<const T*>(address), count, cols, stride};
-    return true;
-  }
-
-  dlpack::Tensor tensor{};
-
- private:
-  bool taken_ = false;
-};
-
 // Above so many rows the way that packs the weights once a call is the faster one.
 constexpr index_t kFewRows = 64;
-// Up to so many multiply-adds the interpreter waits (some 50 us): nobody takes a weight's memory away
-// meanwhile, and letting it go and coming back would cost as much as a small layer.
+// Up to so many multiply-adds forward the interpreter waits (50 us, and 100 backward): nobody takes a
+// weight's memory away meanwhile, and to let it go and come back would cost as much as a small layer.
 constexpr double kHeldMultiplyAdds = 2e6;
 
-// Why the other library has no memory, in its words.
-struct ExchangeError {
-  bool memory = true;
-  char message[512] = "no memory for the result";
-
-  static void set(void* context, const char* kind, const char* said) noexcept {
-    auto& error = *static_cast<ExchangeError*>(context);
-    error.memory = std::strcmp(kind, "MemoryError") == 0;
-    std::snprintf(error.message, sizeof error.message, "%s", said);
-  }
-  [[noreturn]] void raise() const {
-    PyErr_SetString(memory ? PyExc_MemoryError : PyExc_RuntimeError, message);
-    throw py::error_already_set();
-  }
-};
-
-// A new tensor of the leading axes of `like` and then `features`, of like's library. An object of the
-// interpreter it becomes at the end: making one may run code of the user's.
+// A network's input and weights.
 template <class T>
-class ExchangedResult {
- public:
-  ExchangedResult(const dlpack::Exchange& exchange, const dlpack::Tensor& like, index_t features)
-      : exchange_(exchange) {
-    std::vector<std::int64_t> shape(like.shape, like.shape + like.axes);
-    shape.back() = features;
-    dlpack::Tensor wanted = like;
-    wanted.shape = shape.data();
-    wanted.strides = nullptr;
-    ExchangeError error;
-    if (exchange.allocate(&wanted, &owned_, &error, &ExchangeError::set)) error.raise();
-  }
-  ~ExchangedResult() {
-    if (owned_) owned_->release(owned_);
-  }
-  ExchangedResult(const ExchangedResult&) = delete;
-  ExchangedResult& operator=(const ExchangedResult&) = delete;
-
-  T* data() const {
-    return reinterpret_cast<T*>(static_cast<char*>(owned_->tensor.data) + owned_->tensor.byte_offset);
-  }
-  py::object object() {
-    void* made = nullptr;
-    dlpack::Owned* const given = owned_;
-    owned_ = nullptr;
-    if (exchange_.to_object(given, &made)) throw py::error_already_set();
-    return py::reinterpret_steal<py::object>(static_cast<PyObject*>(made));
-  }
-
- private:
-  const dlpack::Exchange& exchange_;
-  dlpack::Owned* owned_ = nullptr;
-};
-
-template <class T>
-py::object run_exchanged(const dlpack::Exchange& exchange, const ExchangedTensor& x,
-                         const py::list& layers, double slope, bool last_relu) {
+struct ExchangedLayers {
+  MatrixView<const T> x;
   std::vector<MatrixView<const T>> weights;
-  weights.reserve(layers.size());
-  MatrixView<const T> rows;
-  if (!x.rows<T>(rows) || rows.rows > kFewRows) return py::none();
-  index_t features = rows.cols, widest = 0;
-  double multiply_adds = 0;
-  for (const py::handle layer : layers) {
-    const ExchangedTensor weight(exchange, layer);
-    MatrixView<const T> view;
-    if (!weight.holds<T>() || weight.tensor.axes != 2 || !weight.rows<T>(view)) return py::none();
-    if (view.cols != features) return py::none();
-    features = view.rows;
-    if (weights.size() + 1 < layers.size()) widest = std::max(widest, features);
-    multiply_adds += static_cast<double>(rows.rows) * view.rows * view.cols;
-    weights.push_back(view);
+  std::vector<dlpack::Tensor> tensors;  // of the weights
+  index_t widest = 0;                   // hidden layer
+
+  // False if they are not that plain, or their products take longer.
+  bool take(const dlpack::Exchange& exchange, const ExchangedTensor& input, const py::list& layers) {
+    if (!input.rows<T>(x) || x.rows > kFewRows) return false;
+    index_t features = x.cols;
+    double multiply_adds = 0;
+    for (const py::handle layer : layers) {
+      const ExchangedTensor weight(exchange, layer);
+      MatrixView<const T> view;
+      if (!weight.holds<T>() || weight.tensor.axes != 2 || !weight.rows<T>(view)) return false;
+      if (view.cols != features) return false;
+      features = view.rows;
+      if (weights.size() + 1 < layers.size()) widest = std::max(widest, features);
+      multiply_adds += static_cast<double>(x.rows) * view.rows * view.cols;
+      weights.push_back(view);
+      tensors.push_back(weight.tensor);
+    }
+    return !weights.empty() && multiply_adds <= kHeldMultiplyAdds;
   }
-  if (weights.empty() || multiply_adds > kHeldMultiplyAdds) return py::none();
-  ExchangedResult<T> result(exchange, x.tensor, features);
+};
+
+template <class T>
+py::object forward_exchanged(const dlpack::Exchange& exchange, const ExchangedTensor& x,
+                             const py::list& layers, double slope, bool last_relu) {
+  ExchangedLayers<T> net;
+  if (!net.take(exchange, x, layers)) return py::none();
+  ExchangedResult<T> result(exchange, x.tensor, net.weights.back().rows);
   // Two buffers in turn for what lies between layers.
-  T* between = thread_workspace<T, Workspace::activations>(2 * rows.rows * widest);
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    const bool last = i + 1 == weights.size();
-    const index_t width = weights[i].rows;
-    T* const target = last ? result.data() : between + (i % 2) * rows.rows * widest;
+  const index_t apart = net.x.rows * net.widest;
+  T* const between = thread_workspace<T, Workspace::activations>(2 * apart);
+  MatrixView<const T> rows = net.x;
+  for (std::size_t i = 0; i < net.weights.size(); ++i) {
+    const bool last = i + 1 == net.weights.size();
     const bool relu = !last || last_relu;
-    const MatrixView<T> out{target, rows.rows, width, width};
-    linear<T>(rows, {weights[i], nullptr}, relu ? Epilogue::relu : Epilogue::none,
+    const index_t width = net.weights[i].rows;
+    const MatrixView<T> out{last ? result.data() : between + (i % 2) * apart, rows.rows, width, width};
+    linear<T>(rows, {net.weights[i], nullptr}, relu ? Epilogue::relu : Epilogue::none,
               relu ? static_cast<T>(slope) : T{0}, {}, out, Precision::highest);
-    rows = {target, out.rows, width, width};
+    rows = {out.data, out.rows, width, width};
   }
   return result.object();
 }
 
-// The network at x, as a tensor of x's library; None for what has to be looked at, or takes longer.
-inline py::object exchanged_network(const py::object& table, const py::object& x,
+// (y, outputs of the hidden layers, masks of the layers with units).
+template <class T>
+py::object keep_exchanged(const dlpack::Exchange& exchange, const ExchangedTensor& x,
+                          const py::list& layers, double slope, bool last_relu) {
+  ExchangedLayers<T> net;
+  if (!net.take(exchange, x, layers)) return py::none();
+  std::vector<ExchangedResult<T>> outputs;
+  std::vector<ExchangedResult<std::uint8_t>> masks;
+  MatrixView<const T> rows = net.x;
+  for (std::size_t i = 0; i < net.weights.size(); ++i) {
+    const bool relu = i + 1 < net.weights.size() || last_relu;
+    const index_t width = net.weights[i].rows, bytes = (width + 7) / 8;
+    outputs.emplace_back(exchange, x.tensor, width);
+    MaskView mask;
+    if (relu) {
+      masks.emplace_back(exchange, x.tensor, bytes);
+      mask = {masks.back().data(), rows.rows, bytes, bytes};
+    }
+    const MatrixView<T> out{outputs.back().data(), rows.rows, width, width};
+    linear<T>(rows, {net.weights[i], nullptr}, relu ? Epilogue::relu : Epilogue::none,
+              relu ? static_cast<T>(slope) : T{0}, mask, out, Precision::highest);
+    rows = {out.data, out.rows, width, width};
+  }
+  py::list hidden, bits;
+  for (std::size_t i = 0; i + 1 < outputs.size(); ++i) hidden.append(outputs[i].object());
+  for (auto& mask : masks) bits.append(mask.object());
+  return py::make_tuple(outputs.back().object(), std::move(hidden), std::move(bits));
+}
+
+// Gradients of x, if needed, and then of all weights, if needed, from what was kept.
+template <class T>
+py::object backward_exchanged(const dlpack::Exchange& exchange, const ExchangedTensor& grad,
+                              const ExchangedTensor& x, const py::list& layers,
+                              const py::list& hidden, const py::list& masks, double slope,
+                              bool input_needed, bool weights_needed) {
+  ExchangedLayers<T> net;
+  if (!net.take(exchange, x, layers)) return py::none();
+  const std::size_t count = net.weights.size();
+  if (hidden.size() + 1 != count || masks.size() + 1 < count || masks.size() > count) {
+    return py::none();
+  }
+  MatrixView<const T> above;
+  if (!grad.holds<T>() || !grad.rows<T>(above)) return py::none();
+  if (above.rows != net.x.rows || above.cols != net.weights.back().rows) return py::none();
+  std::vector<MatrixView<const T>> inputs{net.x};
+  std::vector<MaskView> bits(count);
+  for (std::size_t i = 0; i < masks.size(); ++i) {
+    const ExchangedTensor mask(exchange, masks[i]);
+    MatrixView<const std::uint8_t> view;
+    if (!mask.holds<std::uint8_t>() || !mask.rows<std::uint8_t>(view)) return py::none();
+    if (view.rows != net.x.rows || view.cols != (net.weights[i].rows + 7) / 8) return py::none();
+    bits[i] = {const_cast<std::uint8_t*>(view.data), view.rows, view.cols, view.row_stride};
+  }
+  for (const py::handle output : hidden) {
+    const ExchangedTensor kept(exchange, output);
+    MatrixView<const T> view;
+    if (!kept.holds<T>() || !kept.rows<T>(view)) return py::none();
+    if (view.rows != net.x.rows || view.cols != net.weights[inputs.size() - 1].rows) return py::none();
+    inputs.push_back(view);
+  }
+  std::vector<ExchangedResult<T>> results;
+  results.reserve(count + 1);
+  if (input_needed) results.emplace_back(exchange, x.tensor, net.x.cols);
+  if (weights_needed) {
+    for (std::size_t i = 0; i < count; ++i) {
+      results.emplace_back(exchange, net.tensors[i], net.weights[i].cols);
+    }
+  }
+  const index_t apart = net.x.rows * net.widest;
+  T* const between = thread_workspace<T, Workspace::activations>(2 * apart);
+  const T a = static_cast<T>(slope);
+  constexpr Precision precision = Precision::highest;
+  for (std::size_t i = count; i-- > 0;) {
+    const MatrixView<const T>& w = net.weights[i];
+    if (weights_needed) {
+      const MatrixView<T> out{results[i + input_needed].data(), w.rows, w.cols, w.cols};
+      grad_weight<T>(above, inputs[i], bits[i], a, out, precision);
+    }
+    if (i == 0 && !input_needed) break;
+    T* const target = i ? between + (i % 2) * apart : results.front().data();
+    const MatrixView<T> out{target, above.rows, w.cols, w.cols};
+    grad_input<T>(above, {w, nullptr}, bits[i], a, out, precision);
+    above = {out.data, out.rows, w.cols, w.cols};
+  }
+  py::list found;
+  for (auto& result : results) found.append(result.object());
+  return std::move(found);
+}
+
+// The slope, if a plain call has it; else not a number.
+inline double plain_slope(const py::object& negative_slope) {
+#if defined(Py_GIL_DISABLED)
+  return std::nan("");  // nothing keeps another thread from a weight's memory meanwhile
+#endif
+  if (!PyFloat_Check(negative_slope.ptr())) return std::nan("");
+  const double slope = PyFloat_AS_DOUBLE(negative_slope.ptr());
+  return std::abs(slope) <= std::numeric_limits<float>::max() ? slope : std::nan("");
+}
+
+inline py::object exchanged_forward(const py::object& table, const py::object& x,
                                     const py::list& weights, const py::object& negative_slope,
                                     bool last_relu) {
-#if defined(Py_GIL_DISABLED)
-  return py::none();  // nothing keeps another thread from a weight's memory meanwhile
-#endif
-  if (!PyFloat_Check(negative_slope.ptr())) return py::none();
-  const double slope = PyFloat_AS_DOUBLE(negative_slope.ptr());
-  if (!(std::abs(slope) <= std::numeric_limits<float>::max())) return py::none();
-  const auto* exchange = static_cast<const dlpack::Exchange*>(
-      PyCapsule_GetPointer(table.ptr(), "dlpack_exchange_api"));
-  if (!exchange) throw py::error_already_set();
-  if (exchange->version.major != dlpack::kMajor || !exchange->look) return py::none();
-  const ExchangedTensor input(*exchange, x);
-  if (input.holds<float>()) return run_exchanged<float>(*exchange, input, weights, slope, last_relu);
-  if (input.holds<double>()) {
-    return run_exchanged<double>(*exchange, input, weights, slope, last_relu);
-  }
+  const double slope = plain_slope(negative_slope);
+  const dlpack::Exchange* const exchange = exchange_of(table);
+  if (!exchange || std::isnan(slope)) return py::none();
+  const ExchangedTensor in(*exchange, x);
+  if (in.holds<float>()) return forward_exchanged<float>(*exchange, in, weights, slope, last_relu);
+  if (in.holds<double>()) return forward_exchanged<double>(*exchange, in, weights, slope, last_relu);
+  return py::none();
+}
+
+inline py::object exchanged_keep(const py::object& table, const py::object& x,
+                                 const py::list& weights, const py::object& negative_slope,
+                                 bool last_relu) {
+  const double slope = plain_slope(negative_slope);
+  const dlpack::Exchange* const exchange = exchange_of(table);
+  if (!exchange || std::isnan(slope)) return py::none();
+  const ExchangedTensor in(*exchange, x);
+  if (in.holds<float>()) return keep_exchanged<float>(*exchange, in, weights, slope, last_relu);
+  if (in.holds<double>()) return keep_exchanged<double>(*exchange, in, weights, slope, last_relu);
+  return py::none();
+}
+
+inline py::object exchanged_backward(const py::object& table, const py::object& grad_output,
+                                     const py::object& x, const py::list& weights,
+                                     const py::list& hidden, const py::list& masks,
+                                     const py::object& negative_slope, bool input_needed,
+                                     bool weights_needed) {
+  const double slope = plain_slope(negative_slope);
+  const dlpack::Exchange* const exchange = exchange_of(table);
+  if (!exchange || std::isnan(slope)) return py::none();
+  const ExchangedTensor in(*exchange, x), grad(*exchange, grad_output);
+  const auto run = [&](auto zero) {
+    return backward_exchanged<decltype(zero)>(*exchange, grad, in, weights, hidden, masks, slope,
+                                              input_needed, weights_needed);
+  };
+  if (in.holds<float>()) return run(float{});
+  if (in.holds<double>()) return run(double{});
   return py::none();
 }
 

@@ -60,7 +60,9 @@ void bind_layers(py::module_& m) {
     }
     return py::none();
   });
-  m.def("exchanged_network", &exchanged_network);
+  m.def("exchanged_forward", &exchanged_forward);
+  m.def("exchanged_keep", &exchanged_keep);
+  m.def("exchanged_backward", &exchanged_backward);
   m.def(
       "linear",
       [](const py::array& x, const py::object& weight, const py::array& out,

@@ -120,7 +120,7 @@ def _choose_for(device: str, array: Any) -> Any:
 
 def _choose() -> Any:
     """Choose for CPU arrays, once a process."""
-    global _automatic, short_way, short_way_back, short_network
+    global _automatic, short_way, short_way_back
     forced = os.environ.get("HOMFAST_BACKEND")
     if forced:
         if forced not in CPU_NAMES:
@@ -139,7 +139,6 @@ def _choose() -> Any:
     _automatic = module
     short_way = getattr(module, "plain_linear", _no_short_way)
     short_way_back = getattr(module, "plain_backward", _no_short_way)
-    short_network = getattr(module, "exchanged_network", _no_short_way)
     return module
 
 
@@ -157,15 +156,9 @@ def _first_call_back(*arguments: Any) -> Any:
     return short_way_back(*arguments)
 
 
-def _first_call_network(*arguments: Any) -> Any:
-    _choose()
-    return short_network(*arguments)
-
-
 # The whole of a plain call on the automatic backend, or None for arguments that need checking,
 # copying or explaining: plain_linear(x, weight, relu, negative_slope, return_mask, out) and
-# plain_backward(grad_output, x, weight, mask, negative_slope). Of a network on tensors of few rows:
-# exchanged_network(DLPack's C exchange of their library, x, weights, negative_slope, last_relu).
+# plain_backward(grad_output, x, weight, mask, negative_slope).
 short_way: Callable[..., Any] = _first_call
 short_way_back: Callable[..., Any] = _first_call_back
 
@@ -173,6 +166,3 @@ short_way_back: Callable[..., Any] = _first_call_back
 def automatic() -> Any:
     """The backend that calls without ``backend=`` use for CPU arrays."""
     return _automatic or _choose()
-
-
-short_network: Callable[..., Any] = _first_call_network

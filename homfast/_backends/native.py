@@ -39,7 +39,9 @@ else:
     pack_training = _native.pack_training
     plain_linear = _native.plain_linear
     plain_backward = _native.plain_backward
-    exchanged_network = _native.exchanged_network
+    exchanged_forward = _native.exchanged_forward
+    exchanged_keep = _native.exchanged_keep
+    exchanged_backward = _native.exchanged_backward
     linear = _native.linear
     linear_relu = _native.linear_relu
     linear_bfloat16 = _native.linear_bfloat16

@@ -14,7 +14,7 @@ import torch
 
 from homfast import _arrays, _backends, layers
 from homfast._backends.device_library import dtype_of
-from homfast.torch import checks
+from homfast.torch import checks, short_way
 from homfast.torch.places import place_of
 
 Tensor: TypeAlias = torch.Tensor
@@ -55,6 +55,9 @@ def keep(
         checks.check_network(x, weights)
         y, hidden, masks = keep(x.float(), _wide(weights), slope, last_relu, precision)
         return y.to(torch.bfloat16), hidden, masks
+    short = short_way.keep(x, weights, slope, last_relu, precision)
+    if short is not None:
+        return short
     if at.is_short(x) or last_relu:
         try:
             return _keep_by_layer(at, x, weights, slope, last_relu, precision)
@@ -97,6 +100,11 @@ def backward(
         return [g.to(torch.bfloat16) for g in singles]
     if grad_output.dtype is not x.dtype:
         raise TypeError(f"grad_output: got {grad_output.dtype}, wanted {x.dtype}, the dtype of x")
+    short = short_way.backward(
+        grad_output, x, weights, hidden, masks, slope, precision, input_needed, weights_needed
+    )
+    if short is not None:
+        return short
     last_relu = len(masks) == len(weights)
     if at.is_short(x) or last_relu:
         return _backward_by_layer(

@@ -115,6 +115,9 @@ def network(
     """The op, which would say of what is no tensor only that its schema has one there."""
     if not isinstance(x, Tensor) or x.is_nested:
         checks.check_tensor(x, "x")
+    plain = type(negative_slope) is float and short_way.nobody_looks(x, weights)
+    if plain and short_way.is_recorded(x, weights):
+        return _Network.apply(_HOST, negative_slope, last_relu, precision, x, *weights)
     return _network(x, weights, negative_slope, last_relu, precision)
 
 
@@ -173,7 +176,8 @@ for _name, _fake in _FAKES.items():
 # Derivatives --------------------------------------------------------------------------------------
 
 _AFTER_AUTOGRAD = torch._C._after_autograd_keyset
-_PLACES = map(torch._C.DispatchKeySet, (torch._C.DispatchKey.CPU, torch._C.DispatchKey.CUDA))
+_HOST = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+_PLACES = _HOST, torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 # No mode, transform or subclass looks at the call: then the dispatcher is left out.
 _PLAIN = frozenset(
     keys.raw_repr()

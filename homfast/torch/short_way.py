@@ -1,9 +1,9 @@
-"""A network at few rows without a derivative, past PyTorch's dispatcher.
+"""A network at few rows, past PyTorch's dispatcher.
 
 At one row an eager linear layer costs a few microseconds, and an op of a library as much as
 several. Where nobody but us would look at a call, the kernels take the memory of the tensors from
-PyTorch by DLPack's C exchange, and PyTorch's own memory for the result: one crossing, and nothing
-is kept from call to call.
+PyTorch by DLPack's C exchange, and PyTorch's own memory for the results: one crossing a pass, and
+nothing is kept from call to call.
 """
 
 from __future__ import annotations
@@ -36,24 +36,73 @@ def network(
     x: Any, weights: list[Tensor], slope: Any, last_relu: bool, precision: str
 ) -> Tensor | None:
     """The network at x, with the bits of the op; None for what has to go through the op."""
-    if precision == "highest" and not _traces() and _is_plain(x, weights):
-        return _backends.short_network(EXCHANGE, x, weights, slope, last_relu)
+    if precision == "highest" and not is_recorded(x, weights) and nobody_looks(x, weights):
+        forward = getattr(_backends.automatic(), "exchanged_forward", None)
+        if forward is not None and EXCHANGE is not None:
+            return forward(EXCHANGE, x, weights, slope, last_relu)
     return None
 
 
-def _is_plain(x: Any, weights: list[Tensor]) -> bool:
-    """Whether a call is without a derivative, and nobody looks at it but us."""
-    if EXCHANGE is None or type(x) is not Tensor or not x.is_cpu or x.is_neg():
-        return False
-    for weight in weights:
-        if type(weight) not in _KINDS or weight.is_neg():
-            return False
-    if torch.is_grad_enabled() and (x.requires_grad or any(w.requires_grad for w in weights)):
-        return False
+def keep(
+    x: Tensor, weights: list[Tensor], slope: Any, last_relu: bool, precision: str
+) -> tuple[Tensor, list[Tensor], list[Tensor]] | None:
+    """As `homfast.torch.kernels.keep`, for few rows."""
+    if precision == "highest" and _lie_here(x, weights):
+        kept = getattr(_backends.automatic(), "exchanged_keep", None)
+        if kept is not None and EXCHANGE is not None:
+            return kept(EXCHANGE, x, weights, slope, last_relu)
+    return None
+
+
+def backward(
+    grad_output: Tensor,
+    x: Tensor,
+    weights: list[Tensor],
+    hidden: list[Tensor],
+    masks: list[Tensor],
+    slope: Any,
+    precision: str,
+    input_needed: bool,
+    weights_needed: bool,
+) -> list[Tensor] | None:
+    """As `homfast.torch.kernels.backward`, for few rows."""
+    if precision == "highest" and _lie_here(grad_output, [x, *weights, *hidden, *masks]):
+        gradients = getattr(_backends.automatic(), "exchanged_backward", None)
+        if gradients is not None and EXCHANGE is not None:
+            return gradients(
+                EXCHANGE, grad_output, x, weights, hidden, masks, slope, input_needed,
+                weights_needed,
+            )  # fmt: skip
+    return None
+
+
+def nobody_looks(x: Any, weights: list[Tensor]) -> bool:
+    """Whether a call is of plain tensors, and no mode, transform or observer sees it but us."""
     return (
-        _included().raw_repr() in _PLAIN
+        not _traces()
+        and type(x) is Tensor
+        and _lie_here(x, weights)
+        and _included().raw_repr() in _PLAIN
         and not _autocasts("cpu")
         and forward_ad._current_level < 0
         and not _function_modes()
         and not _profiles()
     )
+
+
+def is_recorded(x: Any, weights: list[Tensor]) -> bool:
+    """Whether autograd wants to differentiate a call."""
+    if not torch.is_grad_enabled():
+        return False
+    for tensor in weights:
+        if getattr(tensor, "requires_grad", False):
+            return True
+    return getattr(x, "requires_grad", False)
+
+
+def _lie_here(x: Any, others: list[Tensor]) -> bool:
+    """Whether tensors may be values in the memory of the CPU: what a look at it would not tell."""
+    for tensor in others:
+        if type(tensor) not in _KINDS or tensor.is_neg():
+            return False
+    return type(x) in _KINDS and x.is_cpu and not x.is_neg()
