@@ -1,0 +1,161 @@
+"""Scripts of reliability/ that tested nothing, or could not, say so: no figure of theirs holds."""
+
+import sys
+
+import pytest
+from engines import NATIVE_ENGINES
+from test_reliability import FOLDER, beside_the_scripts, load  # noqa: F401
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="not a checkout")
+needs_native = pytest.mark.skipif(not NATIVE_ENGINES, reason="homfast._native is not built")
+
+
+def main(script, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [script.__name__, *arguments])
+    return script.main()
+
+
+# Threads and forks --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def concurrency():
+    return load("concurrency")
+
+
+@needs_native
+@pytest.mark.parametrize("calls", [7, 50])
+def test_every_call_that_is_asked_for_is_made(concurrency, calls):
+    assert concurrency.check_threads(calls) == (calls, [])
+
+
+def only_in_the_main_thread(concurrency, monkeypatch):
+    import threading
+
+    def operations(rows, width):
+        def call():
+            if threading.current_thread() is not threading.main_thread():
+                raise RuntimeError("not here")
+            return rows
+
+        return {"linear": call}
+
+    monkeypatch.setattr(concurrency, "operations", operations)
+
+
+def test_exceptions_in_threads_are_failures(concurrency, monkeypatch):
+    only_in_the_main_thread(concurrency, monkeypatch)
+    well, wrong = concurrency.check_threads(16)
+    assert well == 0 and len(wrong) == 16
+    assert all("RuntimeError: not here" in line for line in wrong)
+    score = concurrency.score("S15", well, 16, wrong)
+    assert not score.clean and score.count == 0 and "0 ended well" in score.result
+
+
+def test_a_thread_that_ends_is_a_failure(concurrency, monkeypatch):
+    def refuse(*_):
+        raise OSError("no shapes are looked at")
+
+    monkeypatch.setattr(concurrency, "operations", lambda rows, width: {"linear": lambda: rows})
+    monkeypatch.setattr(concurrency.homfast, "linear", refuse)
+    well, wrong = concurrency.check_threads(80)
+    assert well == 8 and len(wrong) == 8 and "compute: the thread ended: OSError" in wrong[0]
+    assert not concurrency.score("S15", 8, 80, []).clean, "fewer calls than were asked for"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_exceptions_beside_forks_are_failures(concurrency, monkeypatch):
+    only_in_the_main_thread(concurrency, monkeypatch)
+    well, wrong = concurrency.check_forks(1)
+    assert well == 1 and "linear: RuntimeError: not here beside forks" in wrong
+
+
+# Mutants ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (0, "survived"),
+        (1, "noticed"),
+        (None, "noticed"),  # did not end
+        (-11, "noticed"),
+        (-6, "noticed"),
+        (-9, "not judged: pytest was ended by SIGKILL"),
+        *((status, f"not judged: pytest ended with {status}") for status in (2, 3, 4, 5)),
+    ],
+)
+def test_only_failures_crashes_and_hangs_notice_a_mutant(status, wanted):
+    assert load("mutation").verdict(status) == wanted
+
+
+class Runs:
+    """Stands for builds and runs of pytest: `answers` by the tests that were asked for."""
+
+    def __init__(self, **answers):
+        self.answers, self.tests = answers, []
+
+    def __call__(self, command, folder, limit):
+        if "pytest" not in command:
+            return 0, ""
+        self.tests.append([word for word in command if word.startswith("tests/")])
+        which = "whole" if not self.tests[-1] else "first" if len(self.tests) == 1 else "named"
+        status = self.answers[which]
+        return (status.pop(0) if isinstance(status, list) else status), "FAILED tests/test_a.py::b"
+
+
+def judge_mutants(monkeypatch, runs, only):
+    mutation = load("mutation")
+    nothing = lambda *_: None  # noqa: E731
+    for name in ("copy_checkout", "keep_targets", "apply"):
+        monkeypatch.setattr(mutation, name, nothing)
+    monkeypatch.setattr(mutation.Path, "read_bytes", lambda self: b"")
+    monkeypatch.setattr(mutation.Path, "write_bytes", nothing)
+    monkeypatch.setattr(mutation, "run", runs)
+    concluded = []
+    conclude = lambda found, path, details: concluded.extend([*found, details])  # noqa: E731
+    monkeypatch.setattr(mutation.scores, "conclude", conclude)
+    main(mutation, monkeypatch, "--only", only)
+    return concluded
+
+
+@needs_native
+@pytest.mark.parametrize("status", [1, 2, 4, 5, None, -11])
+def test_no_mutant_is_judged_by_tests_that_fail_without_it(monkeypatch, status):
+    runs = Runs(first=status, named=1)
+    with pytest.raises(SystemExit, match="the unchanged checkout: -m pytest"):
+        judge_mutants(monkeypatch, runs, "k is dropped")
+    assert len(runs.tests) == 1
+
+
+@needs_native
+def test_the_named_tests_of_all_chosen_mutants_are_the_baseline(monkeypatch):
+    mutants = [m for m in load("mutants").MUTANTS if "k" in m.name]
+    runs = Runs(first=0, named=1)
+    score, results = judge_mutants(monkeypatch, runs, "k")
+    wanted = {f"tests/test_{name}.py" for m in mutants for name in m.tests}
+    assert set(runs.tests[0]) == wanted and len(runs.tests[0]) == len(wanted)
+    assert score.clean and score.count == len(results) == len(mutants) > 1
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("named", "whole", "result", "clean"),
+    [
+        (0, [1, 0], "0 of 1", True),  # the whole suite noticed, and passes without it
+        (0, [1, 1], "0 of 0, 1 not built or not judged", False),
+        (0, [0], "1 of 1", False),
+        (0, [5], "0 of 0, 1 not built or not judged", False),
+        (4, [], "0 of 0, 1 not built or not judged", False),
+    ],
+)
+def test_what_is_not_judged_is_not_noticed(monkeypatch, named, whole, result, clean):
+    runs = Runs(first=0, named=named, whole=whole)
+    score, _ = judge_mutants(monkeypatch, runs, "the last k is dropped")
+    assert (score.result, score.clean) == (result, clean)
+
+
+def test_a_name_that_no_mutant_has_is_refused(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(load("mutation"), monkeypatch, "--only", "no such mutant")
+    assert ended.value.code == 2 and "--only: no mutant's name holds" in capsys.readouterr().err
