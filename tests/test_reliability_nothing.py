@@ -1,10 +1,14 @@
 """Scripts of reliability/ that tested nothing, or could not, say so: no figure of theirs holds."""
 
+import shutil
+import subprocess
 import sys
 
 import pytest
 from engines import NATIVE_ENGINES
 from test_reliability import FOLDER, beside_the_scripts, load  # noqa: F401
+
+from homfast._backends import native
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="not a checkout")
 needs_native = pytest.mark.skipif(not NATIVE_ENGINES, reason="homfast._native is not built")
@@ -159,3 +163,28 @@ def test_a_name_that_no_mutant_has_is_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main(load("mutation"), monkeypatch, "--only", "no such mutant")
     assert ended.value.code == 2 and "--only: no mutant's name holds" in capsys.readouterr().err
+
+
+# Memory -------------------------------------------------------------------------------------------
+
+
+@needs_native
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("g++"), reason="preloads a library")
+def test_threads_that_have_no_memory_to_start_are_done_without_or_a_memory_error():
+    """Afterwards no signal is blocked, and the next call starts them."""
+    found = load("memory").run_failing("cold")
+    assert not found["wrong"]
+    assert len(found["failures"]) >= 3, "the pool, and two threads"
+
+
+@needs_native
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("nm"), reason="reads symbols")
+def test_the_extension_allocates_by_what_the_library_makes_fail():
+    """strdup is for the words of functions, at import."""
+    symbols = subprocess.run(
+        ["nm", "-D", "--undefined-only", native._native.__file__],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    asked = {line.split()[-1].partition("@")[0] for line in symbols.splitlines()}
+    others = {"malloc", "calloc", "realloc", "reallocarray", "posix_memalign", "memalign", "valloc"}
+    assert not asked & others and {"_Znwm", "aligned_alloc"} <= asked
