@@ -1,5 +1,7 @@
 """Scripts of reliability/ that tested nothing, or could not, say so: no figure of theirs holds."""
 
+import ast
+import json
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import pytest
 from engines import NATIVE_ENGINES
 from test_reliability import FOLDER, beside_the_scripts, load  # noqa: F401
 
+from homfast import _backends
 from homfast._backends import native
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="not a checkout")
@@ -115,6 +118,7 @@ def judge_mutants(monkeypatch, runs, only):
         monkeypatch.setattr(mutation, name, nothing)
     monkeypatch.setattr(mutation.Path, "read_bytes", lambda self: b"")
     monkeypatch.setattr(mutation.Path, "write_bytes", nothing)
+    monkeypatch.setattr(mutation.required, "native_extension", nothing)
     monkeypatch.setattr(mutation, "run", runs)
     concluded = []
     conclude = lambda found, path, details: concluded.extend([*found, details])  # noqa: E731
@@ -123,7 +127,6 @@ def judge_mutants(monkeypatch, runs, only):
     return concluded
 
 
-@needs_native
 @pytest.mark.parametrize("status", [1, 2, 4, 5, None, -11])
 def test_no_mutant_is_judged_by_tests_that_fail_without_it(monkeypatch, status):
     runs = Runs(first=status, named=1)
@@ -132,7 +135,6 @@ def test_no_mutant_is_judged_by_tests_that_fail_without_it(monkeypatch, status):
     assert len(runs.tests) == 1
 
 
-@needs_native
 def test_the_named_tests_of_all_chosen_mutants_are_the_baseline(monkeypatch):
     mutants = [m for m in load("mutants").MUTANTS if "k" in m.name]
     runs = Runs(first=0, named=1)
@@ -142,7 +144,6 @@ def test_the_named_tests_of_all_chosen_mutants_are_the_baseline(monkeypatch):
     assert score.clean and score.count == len(results) == len(mutants) > 1
 
 
-@needs_native
 @pytest.mark.parametrize(
     ("named", "whole", "result", "clean"),
     [
@@ -188,3 +189,169 @@ def test_the_extension_allocates_by_what_the_library_makes_fail():
     asked = {line.split()[-1].partition("@")[0] for line in symbols.splitlines()}
     others = {"malloc", "calloc", "realloc", "reallocarray", "posix_memalign", "memalign", "valloc"}
     assert not asked & others and {"_Znwm", "aligned_alloc"} <= asked
+
+
+# Kernels ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["concurrency", "flakes", "guard_pages", "import_effects", "large", "memory", "mutation",
+     "peers", "repeats"],
+)  # fmt: skip
+def test_nothing_is_said_of_kernels_where_others_compute(monkeypatch, capsys, name):
+    script = load(name)
+    monkeypatch.setattr(_backends, "_automatic", _backends.reference)
+    with pytest.raises(SystemExit) as ended:
+        main(script, monkeypatch)
+    assert ended.value.code == 2
+    assert "homfast._native: got" in capsys.readouterr().err
+
+
+def test_a_missing_extension_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(_backends, "_automatic", _backends.reference)
+    monkeypatch.setattr(native, "why_unavailable", lambda: "not built")
+    with pytest.raises(SystemExit):
+        load("required").native_extension()
+    assert "homfast._native: got not built; wanted" in capsys.readouterr().err
+
+
+@needs_native
+def test_another_checkout_is_named(monkeypatch, capsys, tmp_path):
+    required = load("required")
+    monkeypatch.setattr(_backends, "_automatic", native)
+    monkeypatch.setattr(required, "ROOT", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        required.native_extension()
+    assert ended.value.code == 2 and f"wanted that of {tmp_path}" in capsys.readouterr().err
+
+
+def test_runs_of_the_suite_require_the_extension(tmp_path):
+    path = tmp_path / "test_one.py"
+    path.write_text(
+        "def test_x():\n    import os; assert os.environ['HOMFAST_REQUIRE_NATIVE'] == '1'"
+    )
+    assert load("suite").run_tests([str(path)]).passed == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("concurrency", "calls"), ("concurrency", "forks"), ("concurrency", "interrupts"),
+     ("flakes", "repeats"), ("guard_pages", "largest"), ("import_effects", "imports"),
+     ("loader_fuzz", "count"), ("memory", "calls"), ("peers", "cases"), ("repeats", "shapes"),
+     ("sanitizers", "rounds")],
+)  # fmt: skip
+@pytest.mark.parametrize("number", ["0", "-3", "some"])
+def test_numbers_that_leave_nothing_to_do_are_refused(monkeypatch, capsys, name, option, number):
+    with pytest.raises(SystemExit) as ended:
+        main(load(name), monkeypatch, f"--{option}={number}")
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"--{option}: got '{number}', wanted a whole number from 1" in told
+
+
+@needs_native
+@pytest.mark.parametrize(("largest", "most"), [(1, 3), (40, 257)])
+def test_the_operators_of_small_guarded_cases_are_small(largest, most):
+    tasks = load("guard_pages").tasks(largest)
+    grids = [task.grid for task in tasks if task.module == "test_guard_pages_operators"]
+    assert max(max(ast.literal_eval(grid)) for grid in grids) == most
+
+
+# Builds -------------------------------------------------------------------------------------------
+
+
+def conclude_builds(monkeypatch, looks, *arguments):
+    """What `compilers` concludes where its builds found these hashes."""
+    compilers = load("compilers")
+    found = iter(looks)
+    concluded = []
+    for name in ("build", "copy_checkout"):
+        monkeypatch.setattr(compilers, name, lambda *_: None)
+    monkeypatch.setattr(compilers, "version", lambda path: path)
+    monkeypatch.setattr(compilers, "look_at", lambda *_: next(found))
+    monkeypatch.setattr(compilers.scores, "conclude", lambda found, *_: concluded.extend(found))
+    options = ["--compilers", *(f"c{i}" for i in range(len(looks))), "--levels", "3", "--numpys"]
+    main(compilers, monkeypatch, *options, *arguments)
+    return concluded[0]
+
+
+SAME = {"hashes": {"a": "0"}, "cases": 3, "failed": []}
+EMPTY = {"hashes": {}, "cases": 3, "failed": []}
+
+
+def test_builds_without_hashes_have_not_agreed(monkeypatch):
+    assert conclude_builds(monkeypatch, [SAME] * 8).holds
+    assert not conclude_builds(monkeypatch, [EMPTY] * 8).clean
+    assert not conclude_builds(monkeypatch, [*[SAME] * 8, EMPTY]).clean
+    assert not conclude_builds(monkeypatch, [SAME]).clean, "one build was compared with none"
+    assert not conclude_builds(monkeypatch, [{**SAME, "cases": 0}] * 8).clean
+    one = conclude_builds(monkeypatch, [{**SAME, "cases": 0}] * 8, "--only=a")
+    assert one.clean and not one.holds
+
+
+def test_wheels_that_were_not_audited_do_not_hold_and_are_saved(monkeypatch, tmp_path, capsys):
+    supply_chain = load("supply_chain")
+    monkeypatch.setattr(supply_chain, "check_wheels", lambda: ([], "0" * 64))
+    path = tmp_path / "found.json"
+    assert main(supply_chain, monkeypatch, "--json", str(path)) == 0
+    assert "of 1 that count" in capsys.readouterr().out
+    (score,) = json.loads(path.read_text())["scores"]
+    assert score["id"] == "S29" and not score["holds"]
+
+
+# Files --------------------------------------------------------------------------------------------
+
+
+def test_a_loader_that_refuses_everything_is_noticed(monkeypatch):
+    pytest.importorskip("safetensors")
+    loader_fuzz = load("loader_fuzz")
+
+    def refuse(path):
+        raise ValueError("no")
+
+    monkeypatch.setattr(loader_fuzz.homfast.ReLUNetwork, "load", refuse)
+    with pytest.raises(ValueError, match="no"):
+        list(loader_fuzz.run(count=3, seed=1))
+
+
+def test_a_loader_of_other_bits_is_noticed(monkeypatch):
+    pytest.importorskip("safetensors")
+    loader_fuzz = load("loader_fuzz")
+    network = loader_fuzz.homfast.ReLUNetwork
+    good = network.load
+
+    def other(path):
+        net = good(path)
+        return network([-w for w in net.weights], negative_slope=net.negative_slope)
+
+    monkeypatch.setattr(network, "load", other)
+    with pytest.raises(RuntimeError, match="loads as another network"):
+        list(loader_fuzz.run(count=3, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("loaded", "refused", "large", "clean"),
+    [(30, 70, [], True), (100, 0, [], False), (0, 100, [], False), (0, 1, [], True),
+     (30, 70, ["11 MB of names"], False)],
+)  # fmt: skip
+def test_of_many_files_some_load_and_some_are_refused(loaded, refused, large, clean):
+    loader_fuzz = load("loader_fuzz")
+    found = loader_fuzz.Counter(loaded=loaded, refused=refused)
+    assert loader_fuzz.score(found, 0, large).clean is clean
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_what_files_of_megabytes_take_is_measured(tmp_path):
+    """Names that no network has are refused unread; a network takes its size, and is packed."""
+    pytest.importorskip("safetensors")
+    large_files = load("large_files")
+    paths = dict(large_files.networks(tmp_path))
+    for name, verdict, most in (
+        ("18 MB of weights", "loaded", 72),
+        ("9.8 MB of names", "refused", 4),
+    ):
+        path = paths[name]
+        taken, found = large_files.peak(large_files.File(name, "network", path, verdict, 0))
+        assert found == verdict and taken < most << 20
+        assert verdict == "refused" or taken > path.stat().st_size, "the instrument sees nothing"
