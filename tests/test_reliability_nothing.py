@@ -234,6 +234,38 @@ def test_runs_of_the_suite_require_the_extension(tmp_path):
     assert load("suite").run_tests([str(path)]).passed == 1
 
 
+def test_tests_under_sanitizers_require_the_extension(monkeypatch, tmp_path):
+    sanitizers = load("sanitizers")
+    started = []
+
+    class Process:
+        """Stands for builds, which say nothing, and for the run of the tests."""
+
+        stdout, returncode = ["3 passed in 1s"], 0
+
+        def __init__(self, command, **options):
+            started.append((command, options["env"]))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    def run(*_, **__):
+        return subprocess.CompletedProcess([], 0, stdout="")
+
+    (tmp_path / "setup.py").write_text("")
+    monkeypatch.setattr(sanitizers, "copy_checkout", lambda *_, **__: None)
+    monkeypatch.setattr(sanitizers, "keep_targets", lambda *_: None)
+    monkeypatch.setattr(sanitizers.subprocess, "run", run)
+    monkeypatch.setattr(sanitizers.subprocess, "Popen", Process)
+    assert sanitizers.run_tests(["linear"], tmp_path).clean
+    ((command, environment),) = started
+    assert environment["HOMFAST_REQUIRE_NATIVE"] == "1"
+    assert "tests/test_backends.py::test_native_extension_is_installed" in command
+
+
 @pytest.mark.parametrize(
     ("name", "option"),
     [("concurrency", "calls"), ("concurrency", "forks"), ("concurrency", "interrupts"),
