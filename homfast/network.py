@@ -350,6 +350,8 @@ class ReLUNetwork:
         ------
         ImportError
             Without the package safetensors, in the extras ``demo`` and ``test``.
+        ValueError
+            More than 4096 layers.
         """
         storage.write(self, path)
 
@@ -360,8 +362,8 @@ class ReLUNetwork:
         Raises
         ------
         ValueError
-            The file is not a network: not safetensors, no or missing layers, widths that do not
-            chain.
+            The file is not a network: not safetensors, no or missing layers, more than 4096, a
+            header beyond 1 MiB, widths that do not chain.
         """
         weights, options = storage.read(path)
         if backend is not None:
@@ -369,7 +371,9 @@ class ReLUNetwork:
         try:
             return cls(weights, backend=backend, **options)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"path: {path} holds no network: {error}") from error
+            raise ValueError(
+                f"path: {path} holds no network: {storage.short(str(error))}"
+            ) from error
 
     # Within the package --------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ Each build has the flags of setup.py but for the level. Its targets compute ever
 operations.py at a few shapes, whose hashes must be those of the first build, and the first cases of
 the contract; the first build does so beside each NumPy, which pip installs, too. By default the
 compilers are those on PATH, and the Clang of ziglang if that is installed (`pip install ziglang`).
-Exit status 0 if all agreed; `--only NAME` compares one op.
+Exit status 0 if all agreed, and every build had something to compare; `--only NAME` compares one
+op, and does not count.
 """
 
 from __future__ import annotations
@@ -120,6 +121,8 @@ class Tally:
 
     def add(self, name: str, found: dict[str, Any]) -> None:
         hashes = found["hashes"]
+        if not hashes:
+            self.wrong.append(f"{name}: no hashes, nothing was compared")
         if not self.first:
             self.first, self.hashes = name, hashes
             self.compared -= len(hashes)  # with themselves, below
@@ -188,8 +191,10 @@ def main() -> int:
         print(line)
     words = f"{len(tally.wrong)} of {tally.compared:,} hashes and {tally.cases:,} cases"
     words += f"; {', '.join(tally.builds)}; NumPy {' and '.join(arguments.numpys)}"
-    count = len(tally.builds)
-    found = scores.Score("S30", words, not tally.wrong and count > 0, count)
+    # One op is not the corpus, and a build that nothing was compared with has agreed with none.
+    compared = tally.compared > 0 and (tally.cases > 0 or bool(arguments.only))
+    count = 0 if arguments.only else len(tally.builds)
+    found = scores.Score("S30", words, not tally.wrong and compared, count)
     return scores.conclude([found], arguments.json, tally.wrong[:50])
 
 

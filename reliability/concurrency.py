@@ -3,6 +3,7 @@
     python reliability/concurrency.py [--calls N] [--forks N] [--interrupts N] [--json FILE]
 
 Exit status 0 if all calls gave the bits of a serial one, nothing hung, Ctrl-C was heard in time.
+Only calls that ended well are counted; an exception in any thread is a failure.
 """
 
 from __future__ import annotations
@@ -14,24 +15,51 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import homfast
+import required
 import scores
-from operations import digest, operations
+from operations import Call, digest, operations
 
 CALLERS = 8
 HANGS = 120  # seconds without an end
 
 
-def check_threads(calls: int) -> list[str]:
-    """So many mixed calls from eight threads, errors among them, while one changes the pool."""
+def verdict(call: Call, wanted: str) -> str:
+    """What is wrong with a call that must give the bits `wanted`, or ""."""
+    try:
+        return "" if digest(call()) == wanted else "other bits"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def watched(work: Callable[..., None], wrong: list[str], *arguments: Any) -> threading.Thread:
+    """A thread that may not end by an exception: that would end it alone, and be printed."""
+
+    def run() -> None:
+        try:
+            work(*arguments)
+        except BaseException as error:
+            wrong.append(f"{work.__name__}: the thread ended: {type(error).__name__}: {error}")
+
+    return threading.Thread(target=run)
+
+
+def check_threads(calls: int) -> tuple[int, list[str]]:
+    """So many mixed calls from eight threads, errors among them, while one changes the pool.
+
+    How many of them ended well, and what did not.
+    """
     tables = [operations(rows, width) for rows, width in ((3, 17), (40, 64), (200, 130))]
     work = [(f"{name} {i}", call) for i, table in enumerate(tables) for name, call in table.items()]
     wanted = [digest(call()) for _, call in work]
     wrong: list[str] = []
+    well = [0] * CALLERS
     done = threading.Event()
     count = homfast.get_num_threads()
 
@@ -42,11 +70,14 @@ def check_threads(calls: int) -> list[str]:
             homfast.set_num_threads(number)
 
     def compute(caller: int) -> None:
-        order = np.random.default_rng(caller).integers(len(work), size=calls // CALLERS)
+        share = (calls + caller) // CALLERS  # of all callers together: calls
+        order = np.random.default_rng(caller).integers(len(work), size=share)
         for number, which in enumerate(order):
             name, call = work[which]
-            if digest(call()) != wanted[which]:
-                wrong.append(f"{name}: other bits in call {number} of thread {caller}")
+            if what := verdict(call, wanted[which]):
+                wrong.append(f"{name}: {what} in call {number} of thread {caller}")
+            else:
+                well[caller] += 1
             if number % 50 == 0:
                 try:
                     homfast.linear(np.ones((2, 3)), np.ones((2, 4)))
@@ -54,8 +85,8 @@ def check_threads(calls: int) -> list[str]:
                 except ValueError:
                     pass
 
-    changer = threading.Thread(target=change)
-    callers = [threading.Thread(target=compute, args=(i,)) for i in range(CALLERS)]
+    changer = watched(change, wrong)
+    callers = [watched(compute, wrong, i) for i in range(CALLERS)]
     changer.start()
     for thread in callers:
         thread.start()
@@ -67,21 +98,27 @@ def check_threads(calls: int) -> list[str]:
     done.set()
     changer.join()
     homfast.set_num_threads(count)
-    return wrong
+    return sum(well), wrong
 
 
-def check_forks(count: int) -> list[str]:
-    """Children that compute after calls of the parent, beside a thread of it, and nested."""
+def check_forks(count: int) -> tuple[int, list[str]]:
+    """Children that compute after calls of the parent, beside a thread of it, and nested.
+
+    How many of them ended well, and what did not.
+    """
     calls = operations(200, 130)
     wanted = {name: digest(call()) for name, call in calls.items()}
     wrong: list[str] = []
+    well = 0
     done = threading.Event()
 
     def compute() -> None:
-        while not done.is_set():
+        while True:  # once at least
             for name, call in calls.items():
-                if digest(call()) != wanted[name]:
-                    wrong.append(f"{name}: other bits beside forks")
+                if what := verdict(call, wanted[name]):
+                    wrong.append(f"{name}: {what} beside forks")
+            if done.is_set():
+                return
 
     def in_child(name: str, depth: int) -> int:
         """Exit status of a child that makes the call, in a child of its own if depth says so."""
@@ -99,20 +136,24 @@ def check_forks(count: int) -> list[str]:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     names = sorted(calls)
-    for threads in (1, 3):
+    before = homfast.get_num_threads()
+    for threads, share in ((1, count // 2), (3, count - count // 2)):
         homfast.set_num_threads(threads)
-        beside = threading.Thread(target=compute)
+        beside = watched(compute, wrong)
         beside.start()
-        for number in range(count // 2):
+        for number in range(share):
             name = names[number % len(names)]
             status = in_child(name, depth=number % 3)
             if status:
                 words = {3: "other bits", -signal.SIGALRM: "hung for 10 s"}
                 wrong.append(f"{name}: {words.get(status, f'ended with {status}')} in a child")
+            else:
+                well += 1
         done.set()
         beside.join()
         done.clear()
-    return wrong
+    homfast.set_num_threads(before)
+    return well, wrong
 
 
 def check_interrupts(count: int) -> tuple[list[str], float]:
@@ -159,22 +200,30 @@ def check_interrupts(count: int) -> tuple[list[str], float]:
     return wrong, slowest
 
 
+def score(name: str, well: int, asked: int, wrong: list[str]) -> scores.Score:
+    """Of so many that ended well; fewer than were asked for are a failure that nothing names."""
+    words = f"{len(wrong)} of {asked:,}" + (f", {well:,} ended well" if well < asked else "")
+    return scores.Score(name, words, not wrong and well == asked, well)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, default=100_000)
-    parser.add_argument("--forks", type=int, default=300)
-    parser.add_argument("--interrupts", type=int, default=50)
+    parser.add_argument("--calls", type=required.at_least_one, default=100_000)
+    parser.add_argument("--forks", type=required.at_least_one, default=300)
+    parser.add_argument("--interrupts", type=required.at_least_one, default=50)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    required.native_extension()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    calls, forks, interrupts = arguments.calls, arguments.forks, arguments.interrupts
-    threads, children = check_threads(calls), check_forks(forks)
+    interrupts = arguments.interrupts
+    calls, threads = check_threads(arguments.calls)
+    forks, children = check_forks(arguments.forks)
     missed, slowest = check_interrupts(interrupts)
     heard = f"{slowest * 1e3:.0f} ms, {len(missed)} of {interrupts} wrong"
     found = [
-        scores.Score("S15", f"{len(threads)} of {calls:,}", not threads, calls),
-        scores.Score("S16", f"{len(children)} of {forks}", not children, forks),
-        scores.Score("S22", heard, not missed and slowest < 0.3, interrupts),
+        score("S15", calls, arguments.calls, threads),
+        score("S16", forks, arguments.forks, children),
+        scores.Score("S22", heard, not missed and 0 < slowest < 0.3, interrupts),
     ]
     return scores.conclude(found, arguments.json, [*threads, *children, *missed][:50])
 

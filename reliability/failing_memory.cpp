@@ -1,5 +1,6 @@
 // The allocator of a machine without memory, to be preloaded: while armed, the n-th allocation through
-// operator new or aligned_alloc fails. It counts them all.
+// operator new or aligned_alloc fails. It counts them all. The extension asks no other one during calls
+// (a test looks at its symbols); NumPy's arrays and Python's objects are not its own.
 #include <atomic>
 #include <cstdlib>
 #include <dlfcn.h>

@@ -2,10 +2,10 @@
 
     python reliability/guard_pages.py [--largest N] [--jobs N] [--json FILE]
 
-All rows, features and columns from 0 to N, and operators of sizes to 3 N and some: each array of
-each call of the native backend ends, or begins, at a page that may not be touched, and the bytes
-beside it are looked at. Results are compared with integer arithmetic. Exit status 0 if nothing
-trapped, was written or was wrong; else the line that repeats it is printed.
+All rows, features and columns from 0 to N, and operators of sizes to 3 N, and to 8 N those around
+whole vectors: each array of each call of the native backend ends, or begins, at a page that may not
+be touched, and the bytes beside it are looked at. Results are compared with integer arithmetic.
+Exit status 0 if nothing trapped, was written or was wrong; else the line that repeats it is told.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import required
 import scores
 from homfast.selftesting.engines import Engine, engines
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(1, str(ROOT / "tests"))
 
-NEAR_VECTORS = (127, 128, 129, 255, 256, 257)  # of operators, besides
+NEAR_VECTORS = (127, 128, 129, 255, 256, 257)  # of operators, besides: those below 8 N
 
 
 class Task(NamedTuple):
@@ -56,7 +57,8 @@ def tasks(largest: int) -> list[Task]:
     layers = [
         f"[({rows}, k, n) for k in {each} for n in {each}]" for rows in range(largest, -1, -1)
     ]
-    sizes = sorted({*range(1, 3 * largest + 1), *NEAR_VECTORS})
+    near = {size for size in NEAR_VECTORS if size <= 8 * largest}
+    sizes = sorted({*range(1, 3 * largest + 1), *near})
     operators = [repr(sizes[i : i + 10]) for i in range(0, len(sizes), 10)]
     return [
         Task(engine, edge, module, grid)
@@ -84,10 +86,13 @@ def do(task: Task) -> Found:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--largest", type=int, default=40, help="rows, features and columns")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--largest", type=required.at_least_one, default=40, help="rows, features and columns"
+    )
+    parser.add_argument("--jobs", type=required.at_least_one, default=os.cpu_count())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    required.native_extension()
     wrong, count = [], 0
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for found in pool.map(do, tasks(arguments.largest)):

@@ -3,9 +3,9 @@
     python reliability/import_effects.py [--imports N] [--json FILE]
 
 All that tests/process_state.py looks at is compared before the import, after it and after calls on
-each target of this machine, under each state of floating point that a caller may have set. The time
-of the import, beyond NumPy's, is the least of N processes. Exit status 0 if nothing changed and the
-time is below the limit.
+each target of this machine, under each state of floating point that a caller may have set. Exit
+status 0 if nothing changed. The time of the import, beyond NumPy's, the least of N processes, is
+told beside its limit and not judged: it is that of the machine as well.
 """
 
 from __future__ import annotations
@@ -14,34 +14,24 @@ import argparse
 import sys
 from pathlib import Path
 
+import required
 import scores
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(1, str(ROOT / "tests"))
 
-LIMIT = 0.150  # seconds
-IMPORT = """
-import numpy, time
-start = time.perf_counter()
-import homfast
-print(time.perf_counter() - start)
-"""
-
-
-def import_time(processes: int) -> float:
-    """Seconds beyond NumPy's, the least of so many."""
-    from processes import output
-
-    return min(float(output(IMPORT)) for _ in range(processes))
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--imports", type=int, default=20, help="processes that are timed")
+    parser.add_argument(
+        "--imports", type=required.at_least_one, default=20, help="processes that are timed"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     from test_floating_point_state import MODES
-    from test_process import looks
+    from test_process import IMPORT_LIMIT, import_time, looks
+
+    required.native_extension()
 
     count, wrong = 0, []
     for mode, bits in MODES.items():
@@ -50,9 +40,10 @@ def main() -> int:
             wrong += [f"{mode}, changed by {when}: {line}" for line in changed]
     for line in wrong:
         print(line)
-    took = import_time(arguments.imports)
+    took = min(import_time() for _ in range(arguments.imports))
     words = f"{len(wrong)} of {count} looks; {1000 * took:.0f} ms beyond NumPy's import"
-    found = scores.Score("S17", words, not wrong and took < LIMIT, count)
+    words += f", wanted below {1000 * IMPORT_LIMIT:.0f}"
+    found = scores.Score("S17", words, not wrong and count > 0, count)
     return scores.conclude([found], arguments.json, wrong)
 
 

@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import required
 import scores
 from sanitizers import build_settings
 
@@ -173,6 +174,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if platform.machine() not in ("x86_64", "AMD64"):
         raise SystemExit(f"not for {platform.machine()}: x86-64's instructions are looked at")
+    required.native_extension()
     count, wrong, words = 0, [], []
     chosen = objects()
     for path, processor in chosen.items():

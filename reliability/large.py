@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import required
 import scores
 from suite import run_tests
 
@@ -20,6 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    required.native_extension()
     run = run_tests(["-m", "not gpu", "tests/test_large.py"])
     for test in run.failures:
         print(f"python -m pytest '{test}'")

@@ -4,7 +4,9 @@
 
 A file is a good one with a few bytes, or its header's words, changed. What counts: crashes (the
 run breaks off), other exceptions, networks that do not compute, memory beyond twice the file's size
-and a fixed allowance. Exit status 0 if there are none. The seed and the number of a file make it.
+and a fixed allowance. The good files must load with the bits that were saved, and of a hundred
+files or more some must load and some be refused; then those of large_files.py are read, too. Exit
+status 0 if all that is so. The seed and the number of a file make it.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ from typing import Any
 import numpy as np
 
 import homfast
+import large_files
+import required
 import scores
 
 ALLOWANCE = 1 << 20  # bytes: what the parser and the exceptions take
+ENOUGH = 100  # files of which some load and some are refused; fewer repeat a failure
 WORDS = [
     "F32",
     "F64",
@@ -43,7 +48,10 @@ NUMBERS = [0, 1, -1, 2, 3, 7, 1 << 31, 1 << 32, (1 << 63) - 1, 1 << 63, 1e300, N
 
 
 def good_files() -> list[bytes]:
-    """Networks of both dtypes, of one layer and of three, with and without a slope."""
+    """Networks of both dtypes, of one layer and of three, with and without a slope.
+
+    RuntimeError if one does not load with its own bits.
+    """
     found = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.safetensors"
@@ -54,8 +62,21 @@ def good_files() -> list[bytes]:
                         widths, seed=1, dtype=dtype, negative_slope=slope
                     )
                     net.save(path)
+                    if not same(net, homfast.ReLUNetwork.load(path)):
+                        raise RuntimeError(f"a good file of {net!r} loads as another network")
                     found.append(path.read_bytes())
     return found
+
+
+def same(net: Any, loaded: Any) -> bool:
+    """Whether two networks have the same weights, to the bit, and options."""
+    pairs = zip(net.weights, loaded.weights, strict=True)
+    return (
+        net.widths == loaded.widths
+        and net.dtype == loaded.dtype
+        and (net.negative_slope, net.precision) == (loaded.negative_slope, loaded.precision)
+        and all(mine.tobytes() == other.tobytes() for mine, other in pairs)
+    )
 
 
 def with_header(data: bytes, rng: np.random.Generator) -> bytes:
@@ -144,9 +165,21 @@ def run(count: int, seed: int, first: int = 0) -> Iterator[tuple[int, str]]:
         tracemalloc.stop()
 
 
+def score(found: Counter[str], wrong: int, large: list[str]) -> scores.Score:
+    """Of files that were all refused, or all taken, nothing was learned."""
+    count = found.total()
+    words = f"{wrong} of {count:,}"
+    both = count < ENOUGH or bool(found["loaded"] and found["refused"])
+    if not both:
+        words += f", {found['loaded']:,} loaded, {found['refused']:,} refused"
+    if large:
+        words += f"; {len(large)} large files took more memory, or ended otherwise"
+    return scores.Score("S26", words, not wrong and both and not large, count)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--count", type=required.at_least_one, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="the number of the first file")
     parser.add_argument("--json", type=Path)
@@ -159,9 +192,13 @@ def main() -> int:
             wrong.append({"seed": arguments.seed, "number": number, "verdict": verdict})
             print(f"--seed {arguments.seed} --first {number} --count 1: {verdict}", flush=True)
     print(", ".join(f"{n} {word}" for word, n in sorted(found.items())))
-    score = scores.Score("S26", f"{len(wrong)} of {arguments.count:,}", not wrong, arguments.count)
-    details = {"verdicts": dict(found), "wrong": wrong[:100]}
-    return scores.conclude([score], arguments.json, details)
+    large: list[str] = []
+    if arguments.count >= ENOUGH:
+        for line, right in large_files.run():
+            print(line if right else f"WRONG {line}", flush=True)
+            large += [] if right else [line]
+    details = {"verdicts": dict(found), "wrong": wrong[:100], "large": large}
+    return scores.conclude([score(found, len(wrong), large)], arguments.json, details)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
     python reliability/mutation.py [--only WORDS] [--targets NAMES] [--limit SECONDS] [--json FILE]
 
-Works in a copy of the checkout. Exit status 0 if every mutant was noticed. A build that fails is no
-mutant: it is reported, and fails. A test that does not end within the limit has noticed.
+Works in a copy of the checkout. The tests that judge must pass on it unchanged: those that the
+mutants name before the first one, the whole quick suite once a mutant was left to it. A test that
+fails, crashes or does not end within the limit has noticed. A build that fails is no mutant, and a
+run of pytest that ends otherwise (no tests, an error of its own, killed) no verdict: both are
+reported, and fail. Exit status 0 if every mutant was noticed.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import required
 import scores
 from checkout import copy_checkout, keep_targets
 from mutants import MUTANTS, Mutant
@@ -26,6 +31,9 @@ from mutants import MUTANTS, Mutant
 ROOT = Path(__file__).parent.parent
 BUILD = [sys.executable, "setup.py", "build_ext", "--inplace"]
 TEST = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+FAILED = 1  # of pytest's exit statuses: tests were run, and some failed
+JUDGED = ("noticed", "survived")
+CRASHES = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGTRAP"}
 
 
 def apply(mutant: Mutant, folder: Path) -> None:
@@ -39,8 +47,8 @@ def apply(mutant: Mutant, folder: Path) -> None:
     path.write_text(text)
 
 
-def run(command: list[str], folder: Path, limit: float) -> tuple[str, str]:
-    """("passed", "failed" or "did not end", what was printed)."""
+def run(command: list[str], folder: Path, limit: float) -> tuple[int | None, str]:
+    """The exit status, None if it did not end within the limit, and what was printed."""
     environment = {
         **os.environ,
         "HOMFAST_CUDA": "0",
@@ -61,8 +69,36 @@ def run(command: list[str], folder: Path, limit: float) -> tuple[str, str]:
             output, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return "did not end", ""
-    return "failed" if process.returncode else "passed", output
+            return None, ""
+    return process.returncode, output
+
+
+def verdict(status: int | None) -> str:
+    """What a run of pytest says of a mutant: "survived", "noticed", or that it says nothing."""
+    if status == 0:
+        return "survived"
+    if status is None or status == FAILED:
+        return "noticed"
+    if status > 0:
+        return f"not judged: pytest ended with {status}"
+    name = signal.Signals(-status).name
+    return "noticed" if name in CRASHES else f"not judged: pytest was ended by {name}"
+
+
+def files_of(mutants: list[Mutant]) -> list[str]:
+    """The tests that they begin with, each once."""
+    return list(dict.fromkeys(f"tests/test_{name}.py" for m in mutants for name in m.tests))
+
+
+def why_no_baseline(files: list[str], folder: Path, limit: float) -> str:
+    """Why the unchanged copy can judge nothing by these tests, all if there are none, or ""."""
+    for command in (BUILD, [*TEST, *files]):
+        status, output = run(command, folder, limit)
+        if status != 0:
+            how = "did not end" if status is None else f"ended with {status}"
+            words = " ".join(command[1:])
+            return f"the unchanged checkout: {words} {how}:\n{output[-2000:]}"
+    return ""
 
 
 def noticed_by(output: str) -> str:
@@ -79,21 +115,23 @@ def judge(mutant: Mutant, folder: Path, limit: float) -> dict[str, Any]:
     original = path.read_bytes()
     try:
         apply(mutant, folder)
-        state, output = run(BUILD, folder, limit)
-        if state != "passed":
+        status, output = run(BUILD, folder, limit)
+        if status != 0:
             return {"name": mutant.name, "verdict": "does not build", "output": output[-2000:]}
-        verdict, by = "survived", ""
-        first = [f"tests/test_{name}.py" for name in mutant.tests]
-        for files in (first, []):
-            state, output = run([*TEST, *files], folder, limit)
-            if state != "passed":
-                verdict = "noticed"
-                by = "did not end" if state == "did not end" else noticed_by(output)
+        found, by, whole = "survived", "", False
+        for files in (files_of([mutant]), []):
+            whole = not files
+            status, output = run([*TEST, *files], folder, limit)
+            found = verdict(status)
+            if found != "survived":
+                by = "did not end" if status is None else noticed_by(output)
                 break
     finally:
         path.write_bytes(original)
     seconds = round(time.monotonic() - begin, 1)
-    return {"name": mutant.name, "verdict": verdict, "by": by, "seconds": seconds}
+    return {
+        "name": mutant.name, "verdict": found, "by": by, "whole": whole, "seconds": seconds,
+    }  # fmt: skip
 
 
 def main() -> int:
@@ -106,24 +144,38 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where to write what became of each")
     arguments = parser.parse_args()
     chosen = [m for m in MUTANTS if arguments.only in m.name]
+    if not chosen:
+        parser.error(f"argument --only: no mutant's name holds {arguments.only!r}")
+    required.native_extension()
     results = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_checkout(folder)
         keep_targets(folder, arguments.targets.split(","))
-        state, output = run(BUILD, folder, arguments.limit)
-        if state != "passed":
-            raise SystemExit(f"the unchanged checkout does not build:\n{output[-2000:]}")
+        if why := why_no_baseline(files_of(chosen), folder, arguments.limit):
+            raise SystemExit(why)
         for number, mutant in enumerate(chosen, 1):
             result = judge(mutant, folder, arguments.limit)
             results.append(result)
             how = f"{result['verdict']} {result.get('by', '')}"
             print(f"{number}/{len(chosen)} {mutant.name}: {how}", flush=True)
-    noticed = sum(r["verdict"] == "noticed" for r in results)
-    print(f"{noticed} of {len(results)} noticed")
-    line = f"{len(results) - noticed} of {len(results)}"
-    found = scores.Score("S27", line, noticed == len(results), len(results))
+        left = [r for r in results if r["verdict"] == "noticed" and r["whole"]]
+        if left and (why := why_no_baseline([], folder, arguments.limit)):
+            print(why)
+            for result in left:
+                result["verdict"] = "not judged: the whole suite fails without it"
+    found = score(results)
     return scores.conclude([found], arguments.json, results)
+
+
+def score(results: list[dict[str, Any]]) -> scores.Score:
+    """Of the mutants that tests judged; one that they could not judge spoils the run."""
+    found = Counter(r["verdict"] if r["verdict"] in JUDGED else "not judged" for r in results)
+    judged = sum(found[word] for word in JUDGED)
+    words = f"{found['survived']} of {judged}"
+    if found["not judged"]:
+        words += f", {found['not judged']} not built or not judged"
+    return scores.Score("S27", words, judged > 0 and found["noticed"] == len(results), judged)
 
 
 if __name__ == "__main__":

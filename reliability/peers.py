@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import homfast
+import required
 import scores
 from homfast.selftesting import sizes
 from homfast.selftesting.oracles import KINDS, operands, product, same_bits
@@ -132,9 +133,10 @@ def table(counts: dict[str, dict[str, int]], cases: int) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=2000)
+    parser.add_argument("--cases", type=required.at_least_one, default=2000)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    required.native_extension()
     counts: dict[str, dict[str, int]] = {}
     for library in libraries():
         counts[library.name] = dict.fromkeys(CHECKS, 0)

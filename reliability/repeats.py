@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import homfast
+import required
 import scores
 from homfast.selftesting import sizes
 from homfast.selftesting.engines import Engine, computing_on, engines
@@ -147,7 +148,7 @@ def compare(shapes: int, seed: int, only: str = "") -> tuple[int, list[str], int
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shapes", type=int, default=12)
+    parser.add_argument("--shapes", type=required.at_least_one, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="cases whose names hold these words")
     parser.add_argument("--json", type=Path)
@@ -158,6 +159,7 @@ def main() -> int:
         for pair in hashes(arguments.in_child, *chosen):
             print(json.dumps(pair))
         return 0
+    required.native_extension()
     count, wrong, compared = compare(*chosen)
     for line in wrong:
         print(line)

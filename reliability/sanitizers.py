@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
+import required
 import scores
 from checkout import copy_checkout, keep_targets
 
@@ -124,7 +125,10 @@ def run_tests(names: list[str], folder: Path) -> Run:
 
     preload = " ".join(library(name) for name in ("libasan.so", "libubsan.so", "libstdc++.so.6"))
     environment |= {**OPTIONS, "LD_PRELOAD": preload, "PYTHONPATH": str(folder)}
-    files = [f"tests/test_{name}.py" for name in names]
+    # Its test fails without the extension: the others would pass on other backends.
+    environment["HOMFAST_REQUIRE_NATIVE"] = "1"
+    files = ["tests/test_backends.py::test_native_extension_is_installed"]
+    files += [f"tests/test_{name}.py" for name in names]
     # Ctrl-C is answered in time without a sanitizer.
     options = ["-q", "-x", "-p", "no:cacheprovider", "-k", "not ctrl_c"]
     command = [sys.executable, "-m", "pytest", *options, *files]
@@ -145,7 +149,9 @@ def main() -> int:
     parser.add_argument("what", choices=["threads", "memory"])
     parser.add_argument("tests", nargs="*", default=KERNEL_TESTS, help="of tests/test_*.py")
     parser.add_argument("--json", type=Path, help="where to write what was found")
-    parser.add_argument("--rounds", type=int, default=20, help="of the harness, a caller")
+    parser.add_argument(
+        "--rounds", type=required.at_least_one, default=20, help="of the harness, a caller"
+    )
     arguments = parser.parse_args()
     threads = arguments.what == "threads"
     with tempfile.TemporaryDirectory() as name:

@@ -130,7 +130,11 @@ def save(path: Path, found: Iterable[Score], details: Any = None) -> None:
 def conclude(found: Sequence[Score], path: Path | None, details: Any = None) -> int:
     """Print what a run found, save it if there is a path, and say the exit status."""
     for score in found:
-        few = "" if score.holds or not score.clean else f", of {LEAST[score.name]:,} that count"
+        few = (
+            ""
+            if score.holds or not score.clean
+            else f", of {LEAST.get(score.name, 1):,} that count"
+        )
         print(f"{score.name}: {score.result}{few}")
     if path:
         save(path, found, details)

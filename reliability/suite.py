@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,11 @@ class Run(NamedTuple):
 
 
 def run_tests(arguments: Sequence[str]) -> Run:
-    """`python -m pytest` with these arguments, in a process of its own."""
+    """`python -m pytest` with these arguments, in a process of its own.
+
+    The tests that need the native extension are no skip there.
+    """
+    environment = {**os.environ, "HOMFAST_REQUIRE_NATIVE": "1"}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         options = [
@@ -40,7 +45,7 @@ def run_tests(arguments: Sequence[str]) -> Run:
             f"--junit-xml={report}",
         ]
         command = [sys.executable, "-m", "pytest", *options, *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         cases = list(ElementTree.parse(report).iter("testcase")) if report.is_file() else []
     passed, failures, skipped = 0, [], collections.Counter[str]()
     for case in cases:

@@ -207,3 +207,65 @@ def test_flipped_bytes_load_or_raise_value_error(path, rng):
         except Exception as error:
             raise AssertionError(f"trial {trial}: {error!r} from {bytes(damaged)!r}") from error
         assert len(net.weights) in (1, 2)
+
+
+# Files of strangers that ask for memory -----------------------------------------------------------
+
+
+def write_header(path, header, rest=b""):
+    words = json.dumps(header).encode()
+    words += b" " * (-len(words) % 8)
+    path.write_bytes(len(words).to_bytes(8, "little") + words + rest)
+
+
+EMPTY = {"dtype": "F32", "shape": [0, 0], "data_offsets": [0, 0]}
+
+
+@pytest.mark.parametrize(
+    "header", [{"x" * (1 << 20): EMPTY}, {"__metadata__": {"a": "x" * (1 << 20)}}]
+)
+def test_headers_beyond_a_mebibyte_are_refused_unread(path, header, monkeypatch):
+    write_header(path, header, b" " * 8)
+    monkeypatch.setattr("safetensors.safe_open", None)
+    with pytest.raises(ValueError, match=r"^path: the header of .* wanted 1,048,576 at most"):
+        ReLUNetwork.load(path)
+
+
+@pytest.mark.parametrize("words", ["{}", "layers.{}.weight", "layers.{}.bias", "layers.{}.more"])
+@pytest.mark.parametrize("count", [1, 5, 4000, 5000])
+def test_many_or_long_names_make_no_long_message(path, words, count):
+    long = "x" * (200_000 // count)
+    write_header(
+        path, {words.format(i) + (long if count < 4000 else ""): EMPTY for i in range(count)}
+    )
+    if words == "layers.{}.weight" and count == 4000:
+        assert len(ReLUNetwork.load(path).weights) == count
+        return
+    with pytest.raises(ValueError, match=r"^path: ") as caught:
+        ReLUNetwork.load(path)
+    assert len(str(caught.value)) < 2500
+    assert count < 4000 or f"{count:,}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{**EMPTY, "shape": [1] * 100_000, "data_offsets": [0, 4]}, {**EMPTY, "dtype": "F" * 500_000}],
+    ids=["shape", "dtype"],
+)
+@pytest.mark.parametrize("precision", ["highest", "x" * 500_000])
+def test_long_words_of_a_file_make_no_long_message(path, entry, precision):
+    write_header(
+        path, {"__metadata__": {"precision": precision}, "layers.0.weight": entry}, b"0000"
+    )
+    with pytest.raises(ValueError, match=r"^path: ") as caught:
+        ReLUNetwork.load(path)
+    assert len(str(caught.value)) < 2500
+
+
+def test_as_many_layers_as_are_read_are_written(path, monkeypatch):
+    layer = np.ones((1, 1), np.float32)
+    net = ReLUNetwork([layer] * 4096)
+    net.save(path)
+    assert ReLUNetwork.load(path).widths == net.widths
+    with pytest.raises(ValueError, match=r"^net: got 4,097 layers, wanted 4,096 at most"):
+        ReLUNetwork([layer] * 4097).save(path)

@@ -80,14 +80,26 @@ print("done")
     assert output(code) == "done"
 
 
-def test_import_takes_120_ms_at_most():
-    """Beyond numpy's own, best of several. The promise is 120 ms, doubled for busy machines."""
+IMPORT_LIMIT = 0.120  # seconds
+
+
+def import_time():
+    """Seconds beyond numpy's own, of one process."""
     code = (
         "import numpy, time; start = time.perf_counter(); import homfast\n"
         "print(time.perf_counter() - start)"
     )
-    best = min(float(output(code)) for _ in range(5))
-    assert best < 0.240, f"import homfast takes {1000 * best:.0f} ms beyond numpy"
+    return float(output(code))
+
+
+def test_import_takes_120_ms_at_most():
+    """The least of processes, few of which a busy machine lets pass undisturbed."""
+    best = min(import_time() for _ in range(5))
+    for _ in range(25):
+        if best < IMPORT_LIMIT:
+            return
+        best = min(best, import_time())
+    assert best < IMPORT_LIMIT, f"import homfast takes {1000 * best:.0f} ms beyond numpy"
 
 
 def test_import_loads_no_other_library():

@@ -82,6 +82,47 @@ def test_tiff_that_only_tifffile_reads(tmp_path):
     np.testing.assert_allclose(read_gray(tmp_path / "pages.tif")[0], GRAY, atol=0.02)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_images_of_too_many_pixels_are_refused(tmp_path, suffix):
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(GRAY).save(path)
+    assert read_gray(path, most_pixels=GRAY.size)[0].shape == GRAY.shape
+    with pytest.raises(ValueError, match=r"has 12 x 20 pixels, wanted 239 at most; scale it down"):
+        read_gray(path, most_pixels=GRAY.size - 1)
+
+
+def test_a_small_file_does_not_fill_the_memory(tmp_path):
+    """20 kB of one bit each: 13,000 x 13,000 pixels."""
+    Image.new("1", (13_000, 13_000)).save(tmp_path / "image.png")
+    with pytest.raises(ValueError, match=r"has 13,000 x 13,000 pixels, wanted 67,108,864 at most"):
+        read_gray(tmp_path / "image.png")
+
+
+def test_tiff_of_too_many_pixels_that_only_tifffile_reads_is_refused(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "pages.tif", np.float64([GRAY / 255, GRAY / 510]))
+    with pytest.raises(ValueError, match=r"12 x 20 pixels, wanted 100 at most"):
+        read_gray(tmp_path / "pages.tif", most_pixels=100)
+    tifffile.imwrite(
+        tmp_path / "samples.tif", np.zeros((9, 9, 5)), photometric="rgb", extrasamples=(0, 0)
+    )
+    with pytest.raises(ValueError, match="wanted gray, RGB or RGBA"):
+        read_gray(tmp_path / "samples.tif")
+
+
+def test_images_for_which_pillow_would_start_a_program_are_refused(tmp_path):
+    Image.fromarray(GRAY).save(tmp_path / "image.eps")
+    with pytest.raises(ValueError, match="is not an image that Pillow or tifffile reads"):
+        read_gray(tmp_path / "image.eps")
+
+
+def test_images_larger_than_a_band_are_converted_as_a_whole(tmp_path):
+    wide = np.random.default_rng(1).integers(0, 256, (700, 300, 3), np.uint8)
+    Image.fromarray(wide).save(tmp_path / "image.png")
+    wanted = wide.astype(np.float32) @ np.float32([0.2125, 0.7154, 0.0721])
+    np.testing.assert_allclose(read_gray(tmp_path / "image.png")[0], wanted, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("shape", "fitted", "word"),
     [((16, 24), (16, 24), ""), ((17, 31), (16, 24), "cropped"), ((1, 1), (8, 8), "padded"),

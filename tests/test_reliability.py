@@ -122,7 +122,6 @@ def test_new_memory_holds_the_poison(poison, wanted):
 
 @needs_linux
 def test_the_import_is_looked_at_under_another_state_of_floating_point():
-    assert load("import_effects").import_time(1) < 10
     for when, compared, changed in looks(mxcsr.FLUSH):
         assert compared > 15 and not changed, (when, changed)
 

@@ -1,0 +1,389 @@
+"""Scripts of reliability/ that tested nothing, or could not, say so: no figure of theirs holds."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from engines import NATIVE_ENGINES
+from test_reliability import FOLDER, beside_the_scripts, load  # noqa: F401
+
+from homfast import _backends
+from homfast._backends import native
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="not a checkout")
+needs_native = pytest.mark.skipif(not NATIVE_ENGINES, reason="homfast._native is not built")
+
+
+def main(script, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [script.__name__, *arguments])
+    return script.main()
+
+
+# Threads and forks --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def concurrency():
+    return load("concurrency")
+
+
+@needs_native
+@pytest.mark.parametrize("calls", [7, 50])
+def test_every_call_that_is_asked_for_is_made(concurrency, calls):
+    assert concurrency.check_threads(calls) == (calls, [])
+
+
+def only_in_the_main_thread(concurrency, monkeypatch):
+    import threading
+
+    def operations(rows, width):
+        def call():
+            if threading.current_thread() is not threading.main_thread():
+                raise RuntimeError("not here")
+            return rows
+
+        return {"linear": call}
+
+    monkeypatch.setattr(concurrency, "operations", operations)
+
+
+def test_exceptions_in_threads_are_failures(concurrency, monkeypatch):
+    only_in_the_main_thread(concurrency, monkeypatch)
+    well, wrong = concurrency.check_threads(16)
+    assert well == 0 and len(wrong) == 16
+    assert all("RuntimeError: not here" in line for line in wrong)
+    score = concurrency.score("S15", well, 16, wrong)
+    assert not score.clean and score.count == 0 and "0 ended well" in score.result
+
+
+def test_a_thread_that_ends_is_a_failure(concurrency, monkeypatch):
+    def refuse(*_):
+        raise OSError("no shapes are looked at")
+
+    monkeypatch.setattr(concurrency, "operations", lambda rows, width: {"linear": lambda: rows})
+    monkeypatch.setattr(concurrency.homfast, "linear", refuse)
+    well, wrong = concurrency.check_threads(80)
+    assert well == 8 and len(wrong) == 8 and "compute: the thread ended: OSError" in wrong[0]
+    assert not concurrency.score("S15", 8, 80, []).clean, "fewer calls than were asked for"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_exceptions_beside_forks_are_failures(concurrency, monkeypatch):
+    only_in_the_main_thread(concurrency, monkeypatch)
+    well, wrong = concurrency.check_forks(1)
+    assert well == 1 and "linear: RuntimeError: not here beside forks" in wrong
+
+
+# Mutants ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (0, "survived"),
+        (1, "noticed"),
+        (None, "noticed"),  # did not end
+        (-11, "noticed"),
+        (-6, "noticed"),
+        (-9, "not judged: pytest was ended by SIGKILL"),
+        *((status, f"not judged: pytest ended with {status}") for status in (2, 3, 4, 5)),
+    ],
+)
+def test_only_failures_crashes_and_hangs_notice_a_mutant(status, wanted):
+    assert load("mutation").verdict(status) == wanted
+
+
+class Runs:
+    """Stands for builds and runs of pytest: `answers` by the tests that were asked for."""
+
+    def __init__(self, **answers):
+        self.answers, self.tests = answers, []
+
+    def __call__(self, command, folder, limit):
+        if "pytest" not in command:
+            return 0, ""
+        self.tests.append([word for word in command if word.startswith("tests/")])
+        which = "whole" if not self.tests[-1] else "first" if len(self.tests) == 1 else "named"
+        status = self.answers[which]
+        return (status.pop(0) if isinstance(status, list) else status), "FAILED tests/test_a.py::b"
+
+
+def judge_mutants(monkeypatch, runs, only):
+    mutation = load("mutation")
+    nothing = lambda *_: None  # noqa: E731
+    for name in ("copy_checkout", "keep_targets", "apply"):
+        monkeypatch.setattr(mutation, name, nothing)
+    monkeypatch.setattr(mutation.Path, "read_bytes", lambda self: b"")
+    monkeypatch.setattr(mutation.Path, "write_bytes", nothing)
+    monkeypatch.setattr(mutation.required, "native_extension", nothing)
+    monkeypatch.setattr(mutation, "run", runs)
+    concluded = []
+    conclude = lambda found, path, details: concluded.extend([*found, details])  # noqa: E731
+    monkeypatch.setattr(mutation.scores, "conclude", conclude)
+    main(mutation, monkeypatch, "--only", only)
+    return concluded
+
+
+@pytest.mark.parametrize("status", [1, 2, 4, 5, None, -11])
+def test_no_mutant_is_judged_by_tests_that_fail_without_it(monkeypatch, status):
+    runs = Runs(first=status, named=1)
+    with pytest.raises(SystemExit, match="the unchanged checkout: -m pytest"):
+        judge_mutants(monkeypatch, runs, "k is dropped")
+    assert len(runs.tests) == 1
+
+
+def test_the_named_tests_of_all_chosen_mutants_are_the_baseline(monkeypatch):
+    mutants = [m for m in load("mutants").MUTANTS if "k" in m.name]
+    runs = Runs(first=0, named=1)
+    score, results = judge_mutants(monkeypatch, runs, "k")
+    wanted = {f"tests/test_{name}.py" for m in mutants for name in m.tests}
+    assert set(runs.tests[0]) == wanted and len(runs.tests[0]) == len(wanted)
+    assert score.clean and score.count == len(results) == len(mutants) > 1
+
+
+@pytest.mark.parametrize(
+    ("named", "whole", "result", "clean"),
+    [
+        (0, [1, 0], "0 of 1", True),  # the whole suite noticed, and passes without it
+        (0, [1, 1], "0 of 0, 1 not built or not judged", False),
+        (0, [0], "1 of 1", False),
+        (0, [5], "0 of 0, 1 not built or not judged", False),
+        (4, [], "0 of 0, 1 not built or not judged", False),
+    ],
+)
+def test_what_is_not_judged_is_not_noticed(monkeypatch, named, whole, result, clean):
+    runs = Runs(first=0, named=named, whole=whole)
+    score, _ = judge_mutants(monkeypatch, runs, "the last k is dropped")
+    assert (score.result, score.clean) == (result, clean)
+
+
+def test_a_name_that_no_mutant_has_is_refused(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(load("mutation"), monkeypatch, "--only", "no such mutant")
+    assert ended.value.code == 2 and "--only: no mutant's name holds" in capsys.readouterr().err
+
+
+# Memory -------------------------------------------------------------------------------------------
+
+
+@needs_native
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("g++"), reason="preloads a library")
+def test_threads_that_have_no_memory_to_start_are_done_without_or_a_memory_error():
+    """Afterwards no signal is blocked, and the next call starts them."""
+    found = load("memory").run_failing("cold")
+    assert not found["wrong"]
+    assert len(found["failures"]) >= 3, "the pool, and two threads"
+
+
+@needs_native
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("nm"), reason="reads symbols")
+def test_the_extension_allocates_by_what_the_library_makes_fail():
+    """strdup is for the words of functions, at import."""
+    symbols = subprocess.run(
+        ["nm", "-D", "--undefined-only", native._native.__file__],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    asked = {line.split()[-1].partition("@")[0] for line in symbols.splitlines()}
+    others = {"malloc", "calloc", "realloc", "reallocarray", "posix_memalign", "memalign", "valloc"}
+    assert not asked & others and {"_Znwm", "aligned_alloc"} <= asked
+
+
+# Kernels ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["concurrency", "flakes", "guard_pages", "import_effects", "large", "memory", "mutation",
+     "peers", "repeats"],
+)  # fmt: skip
+def test_nothing_is_said_of_kernels_where_others_compute(monkeypatch, capsys, name):
+    script = load(name)
+    monkeypatch.setattr(_backends, "_automatic", _backends.reference)
+    with pytest.raises(SystemExit) as ended:
+        main(script, monkeypatch)
+    assert ended.value.code == 2
+    assert "homfast._native: got" in capsys.readouterr().err
+
+
+def test_a_missing_extension_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(_backends, "_automatic", _backends.reference)
+    monkeypatch.setattr(native, "why_unavailable", lambda: "not built")
+    with pytest.raises(SystemExit):
+        load("required").native_extension()
+    assert "homfast._native: got not built; wanted" in capsys.readouterr().err
+
+
+@needs_native
+def test_another_checkout_is_named(monkeypatch, capsys, tmp_path):
+    required = load("required")
+    monkeypatch.setattr(_backends, "_automatic", native)
+    monkeypatch.setattr(required, "ROOT", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        required.native_extension()
+    assert ended.value.code == 2 and f"wanted that of {tmp_path}" in capsys.readouterr().err
+
+
+def test_runs_of_the_suite_require_the_extension(tmp_path):
+    path = tmp_path / "test_one.py"
+    path.write_text(
+        "def test_x():\n    import os; assert os.environ['HOMFAST_REQUIRE_NATIVE'] == '1'"
+    )
+    assert load("suite").run_tests([str(path)]).passed == 1
+
+
+def test_tests_under_sanitizers_require_the_extension(monkeypatch, tmp_path):
+    sanitizers = load("sanitizers")
+    started = []
+
+    class Process:
+        """Stands for builds, which say nothing, and for the run of the tests."""
+
+        stdout, returncode = ["3 passed in 1s"], 0
+
+        def __init__(self, command, **options):
+            started.append((command, options["env"]))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    def run(*_, **__):
+        return subprocess.CompletedProcess([], 0, stdout="")
+
+    (tmp_path / "setup.py").write_text("")
+    monkeypatch.setattr(sanitizers, "copy_checkout", lambda *_, **__: None)
+    monkeypatch.setattr(sanitizers, "keep_targets", lambda *_: None)
+    monkeypatch.setattr(sanitizers.subprocess, "run", run)
+    monkeypatch.setattr(sanitizers.subprocess, "Popen", Process)
+    assert sanitizers.run_tests(["linear"], tmp_path).clean
+    ((command, environment),) = started
+    assert environment["HOMFAST_REQUIRE_NATIVE"] == "1"
+    assert "tests/test_backends.py::test_native_extension_is_installed" in command
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("concurrency", "calls"), ("concurrency", "forks"), ("concurrency", "interrupts"),
+     ("flakes", "repeats"), ("guard_pages", "largest"), ("import_effects", "imports"),
+     ("loader_fuzz", "count"), ("memory", "calls"), ("peers", "cases"), ("repeats", "shapes"),
+     ("sanitizers", "rounds")],
+)  # fmt: skip
+@pytest.mark.parametrize("number", ["0", "-3", "some"])
+def test_numbers_that_leave_nothing_to_do_are_refused(monkeypatch, capsys, name, option, number):
+    with pytest.raises(SystemExit) as ended:
+        main(load(name), monkeypatch, f"--{option}={number}")
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"--{option}: got '{number}', wanted a whole number from 1" in told
+
+
+@needs_native
+@pytest.mark.parametrize(("largest", "most"), [(1, 3), (40, 257)])
+def test_the_operators_of_small_guarded_cases_are_small(largest, most):
+    tasks = load("guard_pages").tasks(largest)
+    grids = [task.grid for task in tasks if task.module == "test_guard_pages_operators"]
+    assert max(max(ast.literal_eval(grid)) for grid in grids) == most
+
+
+# Builds -------------------------------------------------------------------------------------------
+
+
+def conclude_builds(monkeypatch, looks, *arguments):
+    """What `compilers` concludes where its builds found these hashes."""
+    compilers = load("compilers")
+    found = iter(looks)
+    concluded = []
+    for name in ("build", "copy_checkout"):
+        monkeypatch.setattr(compilers, name, lambda *_: None)
+    monkeypatch.setattr(compilers, "version", lambda path: path)
+    monkeypatch.setattr(compilers, "look_at", lambda *_: next(found))
+    monkeypatch.setattr(compilers.scores, "conclude", lambda found, *_: concluded.extend(found))
+    options = ["--compilers", *(f"c{i}" for i in range(len(looks))), "--levels", "3", "--numpys"]
+    main(compilers, monkeypatch, *options, *arguments)
+    return concluded[0]
+
+
+SAME = {"hashes": {"a": "0"}, "cases": 3, "failed": []}
+EMPTY = {"hashes": {}, "cases": 3, "failed": []}
+
+
+def test_builds_without_hashes_have_not_agreed(monkeypatch):
+    assert conclude_builds(monkeypatch, [SAME] * 8).holds
+    assert not conclude_builds(monkeypatch, [EMPTY] * 8).clean
+    assert not conclude_builds(monkeypatch, [*[SAME] * 8, EMPTY]).clean
+    assert not conclude_builds(monkeypatch, [SAME]).clean, "one build was compared with none"
+    assert not conclude_builds(monkeypatch, [{**SAME, "cases": 0}] * 8).clean
+    one = conclude_builds(monkeypatch, [{**SAME, "cases": 0}] * 8, "--only=a")
+    assert one.clean and not one.holds
+
+
+def test_wheels_that_were_not_audited_do_not_hold_and_are_saved(monkeypatch, tmp_path, capsys):
+    supply_chain = load("supply_chain")
+    monkeypatch.setattr(supply_chain, "check_wheels", lambda: ([], "0" * 64))
+    path = tmp_path / "found.json"
+    assert main(supply_chain, monkeypatch, "--json", str(path)) == 0
+    assert "of 1 that count" in capsys.readouterr().out
+    (score,) = json.loads(path.read_text())["scores"]
+    assert score["id"] == "S29" and not score["holds"]
+
+
+# Files --------------------------------------------------------------------------------------------
+
+
+def test_a_loader_that_refuses_everything_is_noticed(monkeypatch):
+    pytest.importorskip("safetensors")
+    loader_fuzz = load("loader_fuzz")
+
+    def refuse(path):
+        raise ValueError("no")
+
+    monkeypatch.setattr(loader_fuzz.homfast.ReLUNetwork, "load", refuse)
+    with pytest.raises(ValueError, match="no"):
+        list(loader_fuzz.run(count=3, seed=1))
+
+
+def test_a_loader_of_other_bits_is_noticed(monkeypatch):
+    pytest.importorskip("safetensors")
+    loader_fuzz = load("loader_fuzz")
+    network = loader_fuzz.homfast.ReLUNetwork
+    good = network.load
+
+    def other(path):
+        net = good(path)
+        return network([-w for w in net.weights], negative_slope=net.negative_slope)
+
+    monkeypatch.setattr(network, "load", other)
+    with pytest.raises(RuntimeError, match="loads as another network"):
+        list(loader_fuzz.run(count=3, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("loaded", "refused", "large", "clean"),
+    [(30, 70, [], True), (100, 0, [], False), (0, 100, [], False), (0, 1, [], True),
+     (30, 70, ["11 MB of names"], False)],
+)  # fmt: skip
+def test_of_many_files_some_load_and_some_are_refused(loaded, refused, large, clean):
+    loader_fuzz = load("loader_fuzz")
+    found = loader_fuzz.Counter(loaded=loaded, refused=refused)
+    assert loader_fuzz.score(found, 0, large).clean is clean
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_what_files_of_megabytes_take_is_measured(tmp_path):
+    """Names that no network has are refused unread; a network takes its size, and is packed."""
+    pytest.importorskip("safetensors")
+    large_files = load("large_files")
+    paths = dict(large_files.networks(tmp_path))
+    for name, verdict, most in (
+        ("18 MB of weights", "loaded", 72),
+        ("9.8 MB of names", "refused", 4),
+    ):
+        path = paths[name]
+        taken, found = large_files.peak(large_files.File(name, "network", path, verdict, 0))
+        assert found == verdict and taken < most << 20
+        assert verdict == "refused" or taken > path.stat().st_size, "the instrument sees nothing"
