@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from homfast._version import __version__
 from homfast.selftesting import report
 from homfast.selftesting.cases import FAILED, NOT_RUN, Outcome, cases, run
-from homfast.selftesting.engines import absent, engines
+from homfast.selftesting.engines import Engine, absent, engines
 from homfast.selftesting.ideas import IDEAS
 
 SECONDS = 10.0
@@ -38,9 +38,11 @@ def outcomes(seconds: float, seed: int) -> Iterator[Outcome]:
             yield run(case)
 
 
-def full_outcomes(idea: str, seed: int, first: int = 0) -> Iterator[Outcome]:
+def full_outcomes(
+    idea: str, seed: int, first: int = 0, on: Sequence[Engine] | None = None
+) -> Iterator[Outcome]:
     """Of the long form of one idea, without end, from round `first` on; or of its corners alone."""
-    for made in cases(seed, LARGEST_OF_FULL, [idea], first=first):
+    for made in cases(seed, LARGEST_OF_FULL, [idea], on, first):
         if not made:
             return
         yield from map(run, made)
