@@ -3,15 +3,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import mxcsr
 import numpy as np
 import pytest
 from processes import environment_of_tests
 
 import homfast
-from homfast._backends import reference
+from homfast._backends import native, reference
 from homfast.cli import main
-from homfast.selftesting import agreement, ideas
+from homfast.selftesting import agreement, float_modes, ideas, sizes, threads
 from homfast.selftesting.cases import Case, cases, run
 from homfast.selftesting.engines import REFERENCE, computing_on, engines
 from homfast.selftesting.report import Tally
@@ -35,7 +37,8 @@ def test_every_idea_holds_on_every_engine(engine, dtype, idea):
     assert made
     for case in made:
         outcome = run(case)
-        wanted = ("passed", "not run") if idea == "agreement" else ("passed",)
+        undecided = idea in ("agreement", "threads", "callers", "process")
+        wanted = ("passed", "not run") if undecided else ("passed",)
         assert outcome.status in wanted, f"{outcome.message}\n{case.line()}"
 
 
@@ -170,6 +173,58 @@ def test_a_row_that_depends_on_its_batch_is_seen(monkeypatch, native_engine):
     assert any(run(case).status == "failed" for case in corners("batches", native_engine))
 
 
+def test_a_network_is_asked_as_it_is_by_default(monkeypatch, native_engine):
+    """That its rows depend on no batch also where nothing was set."""
+    call = homfast.ReLUNetwork.__call__
+
+    def broken(net, x):
+        y = call(net, x)
+        if len(x) % 2 and not native._native.get_batch_invariant():
+            y[-1:] = np.nextafter(y[-1:], np.inf)
+        return y
+
+    monkeypatch.setattr(homfast.ReLUNetwork, "__call__", broken)
+    found = [run(case) for case in corners("batches", native_engine)]
+    assert any("network" in outcome.message for outcome in found)
+
+
+@pytest.mark.parametrize("count", threads.COUNTS)
+def test_results_of_some_number_of_threads_are_seen(monkeypatch, native_engine, count):
+    original = native_engine.module.linear_relu
+
+    def broken(x, weight, negative_slope, out, mask, precision="highest"):
+        original(x, weight, negative_slope, out, mask, precision)
+        if homfast.get_num_threads() == count:
+            out[-1:] = np.nextafter(out[-1:], np.inf)
+
+    monkeypatch.setattr(native_engine.module, "linear_relu", broken)
+    case = corners("threads", native_engine)[0]
+    assert f"{count} threads" in run(case).message
+
+
+def test_threads_are_given_work():
+    """Most cases of the long form have enough for all counts."""
+    path = Path(__file__).parent.parent / "csrc/core/parallel.cpp"
+    if path.is_file():
+        assert f"kMultiplyAddsPerThread = {sizes.WORK_OF_A_THREAD // 1000}e3;" in path.read_text()
+    rng = np.random.default_rng(5)
+    drawn = [threads.draw(rng, 257) for _ in range(300)]
+    worth = [sizes.threads_worth(**shape) for shape in drawn]
+    assert 0.75 < np.mean(np.array(worth) >= max(threads.COUNTS)) < 0.95
+    assert min(worth) < 2 and max(worth) < 120 and max(max(d.values()) for d in drawn) < 6000
+    for name in ("rows", "features", "columns"):
+        assert min(shape[name] for shape in drawn) <= 3
+    small = [sizes.threads_worth(**threads.draw(rng, 130)) for _ in range(300)]
+    assert 0.2 < np.mean(np.array(small) >= 2) < 0.6
+
+
+@pytest.mark.parametrize("idea", ["threads", "callers"])
+def test_what_is_too_small_for_threads_does_not_count(engine, idea):
+    case = corners(idea, engine)[-1] if engine.keeps_bits else None
+    if case:
+        assert run(case).status == "not run" and "second thread" in run(case).message
+
+
 def test_targets_that_disagree_are_seen(monkeypatch):
     """As one that does not fuse would, if it were taken for one that does."""
     apart = [engine for engine in engines() if engine.keeps_bits and not agreement.fuses(engine)]
@@ -196,6 +251,54 @@ def test_a_changed_process_is_seen(monkeypatch):
     finally:
         np.seterr(**kept)
     assert any("errstate" in outcome.message for outcome in found)
+
+
+@pytest.mark.skipif(not mxcsr.AVAILABLE, reason="MXCSR and FPCR are read on Linux")
+def test_the_mode_is_set_and_put_back():
+    before = mxcsr.read()
+    assert all(map(float_modes.available, ("default", "flush", "up", "down", "towards zero")))
+    least = np.full(4, np.finfo(np.float32).smallest_subnormal, np.float32)
+    with float_modes.computing_in("flush"):
+        assert mxcsr.read() == before | mxcsr.FLUSH == float_modes.control()
+        assert not (least + least).any()
+    with float_modes.computing_in("down"):
+        assert mxcsr.read() == before | mxcsr.ROUND_DOWN
+    with float_modes.computing_in("up"):
+        assert mxcsr.read() == before | mxcsr.ROUND_UP
+    with float_modes.computing_in("default"):
+        assert mxcsr.read() == before
+    assert mxcsr.read() == before == float_modes.control() and (least + least).all()
+
+
+@pytest.mark.skipif(not mxcsr.AVAILABLE, reason="MXCSR and FPCR are read on Linux")
+def test_bits_of_the_callers_mode_are_seen(monkeypatch, native_engine):
+    """As kernels would have them that kept the caller's mode."""
+    original = native_engine.module.linear_relu
+
+    def broken(x, weight, negative_slope, out, mask, precision="highest"):
+        original(x, weight, negative_slope, out, mask, precision)
+        out *= out.dtype.type(1.0000001)
+
+    monkeypatch.setattr(native_engine.module, "linear_relu", broken)
+    found = {case.parameters["mode"]: run(case) for case in corners("process", native_engine)}
+    assert found["default"].status == "passed"
+    assert all("result 0" in found[mode].message for mode in ("flush", "up"))
+
+
+def test_a_mode_that_cannot_be_set_is_not_run(monkeypatch):
+    monkeypatch.setattr(float_modes, "_register", None)
+    found = [run(case) for case in corners("process", REFERENCE)]
+    assert [outcome.status for outcome in found][:3] == ["passed", "passed", "not run"]
+
+
+def test_an_error_that_names_another_argument_is_seen(monkeypatch):
+    def linear(x, *arguments, **options):
+        raise ValueError("weight: got what is not exactly wanted")
+
+    monkeypatch.setattr(homfast, "linear", linear)
+    found = {c.parameters["call"]: run(c).message for c in corners("refusals", REFERENCE)}
+    assert "does not begin with 'x: '" in found["features differ"]
+    assert "does not begin with 'backend: '" in found["an unknown backend"]
 
 
 def test_another_stream_is_seen(monkeypatch):
