@@ -78,6 +78,63 @@ def test_a_case_that_is_not_here_is_one_line(capsys, field, value):
     assert field in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("idea", "field", "value"),
+    [
+        ("bounds", "seed", "abc"),
+        ("bounds", "seed", [-1]),
+        ("bounds", "seed", [0.5]),
+        ("bounds", "seed", [None]),
+        ("bounds", "seed", [True]),
+        ("bounds", "seed", []),
+        ("bounds", "seed", 3),
+        ("bounds", "engine", ["reference"]),
+        ("bounds", "idea", None),
+        ("bounds", "dtype", {}),
+        ("bounds", "rows", -1),
+        ("bounds", "rows", "3"),
+        ("bounds", "rows", None),
+        ("bounds", "rows", 2.5),
+        ("bounds", "rows", True),
+        ("bounds", "slope", "steep"),
+        ("bounds", "slope", float("nan")),
+        ("bounds", "kind", "kind"),
+        ("special_values", "value", "NaN"),
+        ("scaling", "widths", 7),
+        ("scaling", "widths", [7]),
+        ("scaling", "widths", [7, -1]),
+        ("scaling", "power", "x"),
+        ("process", "mode", "sideways"),
+        ("operators", "store", 1),
+        ("operators", "family", "Cauchy"),
+        ("refusals", "call", "me"),
+    ],
+)
+def test_a_case_of_wrong_values_is_one_line(capsys, idea, field, value):
+    case = json.loads(corners(idea, REFERENCE)[0].line())
+    (case if field in case else case["parameters"])[field] = value
+    assert main(["selftest", "--repro", json.dumps(case)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"homfast selftest: repro: {field}: got ") and not captured.out
+
+
+@pytest.mark.parametrize("change", [{"rows": None}, {"more": 1}])
+def test_parameters_are_those_of_the_idea(capsys, change):
+    case = corners("bounds", REFERENCE)[0]
+    parameters = case.parameters | change
+    case = case._replace(parameters={k: v for k, v in parameters.items() if v is not None})
+    assert main(["selftest", "--repro", case.line()]) == 2
+    assert "repro: parameters: got" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("idea", ideas.IDEAS)
+def test_every_drawn_case_is_parsed(idea):
+    rounds = cases(11, 257, [idea], engines()[:1])
+    for _ in range(100):
+        for case in next(rounds):
+            assert Case.parse(case.line()) == case
+
+
 @pytest.mark.parametrize("arguments", [["--seconds", "nan"], ["--seconds", "-1"], ["--seed", "-1"]])
 def test_values_out_of_range_are_one_line(capsys, arguments):
     assert main(["selftest", *arguments]) == 2
@@ -378,6 +435,38 @@ def test_the_command_needs_numpy_alone_and_reports(tmp_path):
         assert {each["status"] for each in found} <= {"passed", "not run"}
         assert {each.get("idea") for each in found} >= set(ideas.IDEAS) - {"agreement"}
         assert any(each["engine"] == "numba" and each["status"] == "not run" for each in found)
+
+
+def test_a_run_without_the_extension_says_so(monkeypatch, capsys):
+    monkeypatch.setattr("homfast.selftesting.run.engines", lambda: [REFERENCE])
+    monkeypatch.setattr("homfast.selftesting.cases.engines", lambda: [REFERENCE])
+    assert main(["selftest", "--seconds", "0"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith("s on reference; native was NOT run: all passed")
+
+
+def test_the_long_form_tells_each_idea_and_keeps_the_counts(monkeypatch, capsys):
+    """A line where an idea ends; after Ctrl-C those until then, and exit code 130."""
+    monkeypatch.setattr("homfast.selftesting.cases.engines", lambda: [REFERENCE])
+    case = corners("exact_integers", REFERENCE)[0]
+    seen = []
+
+    def interrupted(seed):
+        yield run(case)
+        yield run(case)
+        seen.append(capsys.readouterr().out)
+        yield run(corners("bounds", REFERENCE)[0])
+        seen.append(capsys.readouterr().out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("homfast.selftesting.run.outcomes_of_full", interrupted)
+    assert main(["selftest", "--full"]) == 130
+    assert seen[0].count("\n") == 1 and seen[1].split()[:2] == ["ok", "2"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["ok", "1"] and lines[1].split()[0] == "not"
+    assert lines[-1].startswith("3 cases") and "reference" in lines[-1]
+    assert "interrupted" in lines[-1]
+    assert len(lines) == len(ideas.IDEAS)
 
 
 def test_a_failure_is_exit_code_1(monkeypatch, capsys):

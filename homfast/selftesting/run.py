@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from homfast._version import __version__
 from homfast.selftesting import report
@@ -73,22 +73,49 @@ def selftest(*, seconds: float = SECONDS, seed: int = 0, full: bool = False) -> 
     -------
     bool
         Whether all held.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, and after the report on what was done until then.
     """
     start, tallies = time.perf_counter(), {idea: report.Tally(idea) for idea in IDEAS}
     _say(f"homfast {__version__} on {', '.join(map(str, engines()))}; seed {seed}")
-    for outcome in outcomes_of_full(seed) if full else outcomes(seconds, seed):
-        tallies[outcome.case.idea].add(outcome)
-    for tally in tallies.values():
-        for line in tally.lines():
-            _say(line)
+    told: list[str] = []  # the ideas that are done, in the long form one after the other
+    try:
+        for outcome in outcomes_of_full(seed) if full else outcomes(seconds, seed):
+            idea = outcome.case.idea
+            tallies[idea].add(outcome)
+            if full and idea not in told:
+                _tell(tallies[last] for last in told[-1:])
+                told.append(idea)
+    except KeyboardInterrupt:
+        _tell(tallies[idea] for idea in IDEAS if idea not in told[:-1])
+        _say(_summary(tallies, time.perf_counter() - start, ", interrupted"))
+        raise
+    _tell(tallies[idea] for idea in IDEAS if idea not in told[:-1])
     for name, reason in absent().items():
         _say(f"   not run        {name}: {reason}")
+    _say(_summary(tallies, time.perf_counter() - start))
+    return not any(tally.failures for tally in tallies.values())
+
+
+def _tell(tallies: Iterable[report.Tally]) -> None:
+    for tally in tallies:
+        for line in tally.lines():
+            _say(line)
+
+
+def _summary(tallies: dict[str, report.Tally], seconds: float, how: str = "") -> str:
+    """How many cases, on what; a run without the native extension says so."""
     count = sum(tally.count for tally in tallies.values())
     failed = sum(len(tally.failures) for tally in tallies.values())
-    took = time.perf_counter() - start
-    verdict = f"{failed:,} FAILED" if failed else "all passed"
-    _say(f"{count:,} cases in {took:.1f} s: {verdict}")
-    return not failed
+    ran = {engine for tally in tallies.values() for engine in tally.engines}
+    on = ", ".join(str(engine) for engine in engines() if str(engine) in ran) or "no engine"
+    if not any(engine.backend == "native" for engine in engines()):
+        on += "; native was NOT run"
+    verdict = f"{failed:,} FAILED" if failed else "all passed" if count else "nothing was checked"
+    return f"{count:,} cases in {seconds:.1f} s on {on}{how}: {verdict}"
 
 
 def print_lines(seconds: float, seed: int, full: bool = False) -> bool:
@@ -106,3 +133,4 @@ def print_lines(seconds: float, seed: int, full: bool = False) -> bool:
 
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
+    sys.stdout.flush()  # the long form takes hours
