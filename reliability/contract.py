@@ -158,6 +158,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.json:
+        scores.check_extension()  # not after hours
     found: dict[str, list[Found]] = {}
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for part in pool.map(do, tasks(arguments.share, arguments.seed)):

@@ -1,11 +1,13 @@
 """What the scripts of reliability/ rely on is still there."""
 
 import importlib.util
+import os
 import platform
 import shutil
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import mxcsr
 import numpy as np
@@ -133,6 +135,53 @@ def test_a_figure_that_the_page_does_not_know_is_an_error(monkeypatch, tmp_path)
     scores.save(tmp_path / "some.json", [scores.Score("callers", "0", True, 1)])
     with pytest.raises(ValueError, match=r"some\.json: got a score of 'callers', wanted one of S1"):
         scores.page()
+
+
+def test_results_of_an_older_commit_are_marked(monkeypatch, tmp_path, capsys):
+    scores = load("scores")
+    answers = {"rev-parse": str(ROOT), "cat-file": "commit", "log": ""}
+    monkeypatch.setattr(scores, "told", lambda *command: answers.get(command[1], ""))
+    monkeypatch.setattr(scores, "RESULTS", tmp_path)
+    scores.save(tmp_path / "some.json", [scores.Score("C1", "0 of 2,000", True, 2_000)])
+    assert "older commit" not in scores.page()
+    answers["log"] = "7654321"
+    page = scores.page()
+    assert "| 0 of 2,000 | yes, at an older commit |" in page
+    assert page.index("1 of 1 results are of an older commit") < page.index("| | figure |")
+    monkeypatch.setattr(scores, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(sys, "argv", ["scores.py", "--check"])
+    (tmp_path / "page.md").write_text(scores.unmarked(page))
+    assert scores.main() == 0
+    assert "1 of 1 results are of an older commit" in capsys.readouterr().out
+    (tmp_path / "page.md").write_text(page.replace("2,000", "2,001"))
+    assert scores.main() == 1
+    answers["log"], answers["cat-file"] = "", ""
+    assert "| yes, at an older commit |" in scores.page()
+    answers["rev-parse"] = str(ROOT.parent)  # of a repository that it lies in
+    assert "older commit" not in scores.page()
+    answers.clear()  # without git
+    assert "older commit" not in scores.page()
+
+
+def test_the_build_of_another_checkout_is_not_saved(monkeypatch, tmp_path):
+    scores = load("scores")
+    source, built = tmp_path / "csrc" / "a.cpp", tmp_path / "homfast" / "_native.so"
+    for path in (source, built):
+        path.parent.mkdir()
+        path.touch()
+    monkeypatch.setitem(sys.modules, "homfast._native", SimpleNamespace(__file__=str(built)))
+    found = [scores.Score("C1", "0 of 2,000", True, 2_000)]
+    with pytest.raises(ImportError, match=r"homfast._native: got .* wanted one built in"):
+        scores.conclude(found, tmp_path / "some.json")
+    monkeypatch.setattr(scores, "ROOT", tmp_path)
+    os.utime(built, (1, 1))
+    with pytest.raises(ImportError, match=r"homfast._native: got one older than csrc/a\.cpp"):
+        scores.save(tmp_path / "some.json", found)
+    assert not (tmp_path / "some.json").exists()
+    os.utime(source, (1, 1))
+    (tmp_path / "csrc" / "README.md").touch()
+    assert scores.conclude(found, tmp_path / "some.json") == 0
+    assert (tmp_path / "some.json").exists()
 
 
 needs_native = pytest.mark.skipif(not NATIVE_ENGINES, reason="homfast._native is not built")
