@@ -18,7 +18,7 @@ KEEPS_BITS = True
 REPEATS = 3
 THREADS = 4  # that a call may take
 CORNERS = (
-    {"rows": 130, "features": 128, "columns": 100, "callers": 4},
+    {"rows": 101, "features": 100, "columns": 81, "callers": 4},
     {"rows": 1, "features": 17, "columns": 33, "callers": 8},
 )
 
