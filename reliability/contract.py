@@ -2,16 +2,20 @@
 
     python reliability/contract.py [--share F] [--seed S] [--jobs N] [--json FILE]
 
-Cases are those of homfast.selftesting, so that `homfast selftest --repro LINE` repeats one. With
-`--share 0.05` a twentieth of them. Exit status 0 if all held.
+Cases are those of homfast.selftesting, so that `homfast selftest --repro LINE` repeats one. The
+native extension's count for a figure, once they were run; a tenth as many are run by the other
+engines. With `--share 0.05` a twentieth of them. Exit status 0 if all held.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +25,8 @@ import numpy as np
 import homfast
 import scores
 from homfast.selftesting import run
-from homfast.selftesting.cases import FAILED
+from homfast.selftesting.cases import FAILED, NOT_RUN
+from homfast.selftesting.engines import engines
 from homfast.selftesting.ideas import IDEAS
 
 # Which figure an idea's cases count for.
@@ -35,11 +40,17 @@ FIGURES = {
     "batches": "S7",
     "layouts": "S8",
     "agreement": "S9",
+    "callers": "C1",
+    "operators": "O1",
     "process": "S18",
     "refusals": "S19",
     "entries": "S25",
 }
+NATIVE = "native"
+OTHERS = 0.1  # of the cases of `native`, for each of the two that it is not
 AT_ONCE = 2000  # cases of a task
+COMPARED = ("agreement",)  # whose other engines are compared with `native`, and so count too
+MOST_NOT_RUN = 1000  # before the first that is run: there is none here
 ROUNDS_APART = 100_000  # so that no two tasks have a round in common
 
 
@@ -49,14 +60,16 @@ class Task(NamedTuple):
     idea: str
     seed: int
     first: int
-    count: int
+    count: int  # that are run
+    native: bool  # on its targets, or else on the other engines
 
 
 class Found(NamedTuple):
     """What came of them."""
 
     idea: str
-    count: int
+    run: Counter[str]  # by engine, those that passed or failed
+    not_run: Counter[str]
     ratios: np.ndarray  # errors over bounds, where the idea has them
     failures: list[str]
 
@@ -64,10 +77,11 @@ class Found(NamedTuple):
 def tasks(share: float, seed: int) -> list[Task]:
     """All, the longest ideas first."""
     found = []
-    for idea in IDEAS:
-        left = max(1, round(share * run.FULL.get(idea, run.FULL_OF_OTHERS)))
+    for idea, native in itertools.product(IDEAS, (True, False)):
+        part_of = share if native or idea in COMPARED else share * OTHERS
+        left = max(1, round(part_of * run.FULL.get(idea, run.FULL_OF_OTHERS)))
         for part in itertools.count():
-            found.append(Task(idea, seed, part * ROUNDS_APART, min(AT_ONCE, left)))
+            found.append(Task(idea, seed, part * ROUNDS_APART, min(AT_ONCE, left), native))
             left -= AT_ONCE
             if left <= 0:
                 break
@@ -77,43 +91,82 @@ def tasks(share: float, seed: int) -> list[Task]:
 def do(task: Task) -> Found:
     """Run the cases of a task, in this process."""
     homfast.set_num_threads(1)
-    count, ratios, failures = 0, [], []
-    cases = run.full_outcomes(task.idea, task.seed, task.first)
-    for outcome in itertools.islice(cases, task.count):
-        count += 1
+    ran, not_run, ratios, failures = Counter[str](), Counter[str](), [], []
+    on = [engine for engine in engines() if (engine.backend == NATIVE) == task.native]
+    for outcome in run.full_outcomes(task.idea, task.seed, task.first, on):
+        counted = not_run if outcome.status == NOT_RUN else ran
+        counted[outcome.case.engine] += 1
         if outcome.ratio is not None:
             ratios.append(outcome.ratio)
         if outcome.status == FAILED:
             failures.append(f"{outcome.message}\nhomfast selftest --repro '{outcome.case.line()}'")
-    return Found(task.idea, count, np.array(ratios), failures)
+        if ran.total() == task.count or (not ran and not_run.total() == MOST_NOT_RUN):
+            break
+    return Found(task.idea, ran, not_run, np.array(ratios), failures)
+
+
+def added(counters: Iterable[Counter[str]]) -> Counter[str]:
+    """The sum, with all names."""
+    total: Counter[str] = Counter()
+    for counter in counters:
+        total.update(counter)
+    return total
 
 
 def score(idea: str, found: list[Found]) -> scores.Score:
-    """What the scoreboard says of an idea."""
-    count = sum(part.count for part in found)
+    """What the scoreboard says of an idea: what was run natively is its count."""
+    ran, not_run = added(part.run for part in found), added(part.not_run for part in found)
     failed = sum(len(part.failures) for part in found)
     ratios = np.concatenate([part.ratios for part in found])
-    words = f"{failed:,} of {count:,}"
+    counted = [name for name in ran if name.startswith(NATIVE) or idea in COMPARED]
+    others = sorted(set(ran) - set(counted))
+    count = sum(ran[name] for name in counted)
+    words = f"{failed:,} of {ran.total():,} on {', '.join(sorted(ran)) or 'no engine'}"
+    if others:
+        words += f" ({count:,} without {', '.join(others)})"
+    if not_run:
+        words += f"; {not_run.total():,} more not run"
     if ratios.size:
         words += f"; error over bound at most {ratios.max():.2g}"
         words += f", 99.9 % below {np.quantile(ratios, 0.999):.2g}"
-    return scores.Score(FIGURES.get(idea, idea), words, not failed, count)
+    return scores.Score(FIGURES[idea], words, not failed, count)
+
+
+def details(found: dict[str, list[Found]]) -> dict[str, dict[str, dict[str, int]]]:
+    """How many cases were run and not, by idea and engine."""
+    return {
+        idea: {
+            "run": dict(added(part.run for part in parts)),
+            "not run": dict(added(part.not_run for part in parts)),
+        }
+        for idea, parts in found.items()
+    }
+
+
+def share_of_all(text: str) -> float:
+    """The number, if it is one that a share can be."""
+    share = float(text)
+    if not (math.isfinite(share) and share > 0):
+        raise argparse.ArgumentTypeError(f"got {text}, wanted a finite number > 0, such as 0.05")
+    return share
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--share", type=float, default=1.0, help="of the cases")
+    parser.add_argument("--share", type=share_of_all, default=1.0, help="of the cases")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.json:
+        scores.check_extension()  # not after hours
     found: dict[str, list[Found]] = {}
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for part in pool.map(do, tasks(arguments.share, arguments.seed)):
             found.setdefault(part.idea, []).append(part)
             for failure in part.failures[:5]:
                 print(failure, flush=True)
-    return scores.conclude([score(*item) for item in found.items()], arguments.json)
+    return scores.conclude([score(*item) for item in found.items()], arguments.json, details(found))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,24 @@
 """What the scripts of reliability/ rely on is still there."""
 
 import importlib.util
+import os
 import platform
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import mxcsr
+import numpy as np
 import pytest
-from engines import NATIVE_ENGINES
+from engines import NATIVE_ENGINES, REFERENCE
 from processes import output
 from test_process import looks
+
+from homfast.selftesting import refusals, run
+from homfast.selftesting.cases import DTYPES, Outcome, cases
+from homfast.selftesting.ideas import IDEAS
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "reliability"
@@ -64,6 +72,116 @@ def test_a_run_of_few_cases_does_not_hold():
     assert not scores.Score("S15", "0 of 10", True, 10).holds
     assert not scores.Score("S15", "1 of 100,000", False, 100_000).holds
     assert not scores.Score("S29", "0", True, 0).holds
+
+
+def test_cases_that_were_not_run_do_not_count():
+    contract = load("contract")
+    ran, skipped = Counter({"native-avx2": 3, "numba": 4}), Counter({"native-avx2": 2})
+    found = contract.Found("bounds", ran, skipped, np.array([0.5]), [])
+    score = contract.score("bounds", [found])
+    assert (score.name, score.clean, score.count) == ("S1", True, 3)
+    assert "0 of 7 on native-avx2, numba (3 without numba); 2 more not run" in score.result
+    assert contract.details({"bounds": [found, found]})["bounds"]["not run"] == {"native-avx2": 4}
+    nothing = contract.Found("agreement", Counter(), Counter(numba=9), np.array([]), [])
+    score = contract.score("agreement", [nothing])
+    assert (score.count, score.holds) == (0, False) and "no engine; 9 more not run" in score.result
+
+
+def test_cases_count_where_they_are_run(monkeypatch):
+    """A tenth as many on engines that are not native, and none instead of those on it."""
+    contract = load("contract")
+    monkeypatch.setattr(contract, "engines", lambda: [REFERENCE])
+    monkeypatch.setattr(contract.homfast, "set_num_threads", lambda n: None)
+    assert not contract.do(contract.Task("bounds", 0, 0, 3, native=True)).run
+    assert contract.do(contract.Task("bounds", 0, 0, 3, native=False)).run == {"reference": 3}
+    counts = Counter()
+    for task in contract.tasks(1, 0):
+        counts[task.idea, task.native] += task.count
+    assert (counts["bounds", True], counts["bounds", False]) == (200_000, 20_000)
+    assert counts["agreement", False] == 2_000
+
+    def nothing(*arguments):
+        for case in next(cases(0, 3, ["bounds"], [REFERENCE])) * 500:
+            yield Outcome(case, "not run", 0.0, None, "not here")
+
+    monkeypatch.setattr(contract.run, "full_outcomes", nothing)
+    found = contract.do(contract.Task("bounds", 0, 0, 3, native=False))
+    assert (found.run.total(), found.not_run.total()) == (0, contract.MOST_NOT_RUN)
+
+
+@pytest.mark.parametrize("share", ["nan", "inf", "0", "-1", "some"])
+def test_a_share_is_a_number_above_0(monkeypatch, capsys, share):
+    monkeypatch.setattr(sys, "argv", ["contract.py", f"--share={share}"])
+    with pytest.raises(SystemExit) as stopped:
+        load("contract").main()
+    assert stopped.value.code == 2 and "--share" in capsys.readouterr().err
+
+
+def test_every_idea_has_a_figure_and_can_hold():
+    scores, contract = load("scores"), load("contract")
+    assert set(contract.FIGURES) == set(IDEAS)
+    assert set(contract.FIGURES.values()) <= set(scores.FIGURES) >= set(scores.LEAST)
+    assert scores.LEAST["S19"] == len(DTYPES) * len(refusals.CORNERS)
+    for idea, name in contract.FIGURES.items():
+        if name != "S19":  # which has corners alone
+            assert scores.LEAST[name] <= run.FULL.get(idea, run.FULL_OF_OTHERS)
+
+
+def test_a_figure_that_the_page_does_not_know_is_an_error(monkeypatch, tmp_path):
+    scores = load("scores")
+    monkeypatch.setattr(scores, "RESULTS", tmp_path)
+    scores.save(tmp_path / "some.json", [scores.Score("C1", "0 of 2,000", True, 2_000)])
+    assert "| C1 |" in scores.page() and "| 0 of 2,000 | yes" in scores.page()
+    scores.save(tmp_path / "some.json", [scores.Score("callers", "0", True, 1)])
+    with pytest.raises(ValueError, match=r"some\.json: got a score of 'callers', wanted one of S1"):
+        scores.page()
+
+
+def test_results_of_an_older_commit_are_marked(monkeypatch, tmp_path, capsys):
+    scores = load("scores")
+    answers = {"rev-parse": str(ROOT), "cat-file": "commit", "log": ""}
+    monkeypatch.setattr(scores, "told", lambda *command: answers.get(command[1], ""))
+    monkeypatch.setattr(scores, "RESULTS", tmp_path)
+    scores.save(tmp_path / "some.json", [scores.Score("C1", "0 of 2,000", True, 2_000)])
+    assert "older commit" not in scores.page()
+    answers["log"] = "7654321"
+    page = scores.page()
+    assert "| 0 of 2,000 | yes, at an older commit |" in page
+    assert page.index("1 of 1 results are of an older commit") < page.index("| | figure |")
+    monkeypatch.setattr(scores, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(sys, "argv", ["scores.py", "--check"])
+    (tmp_path / "page.md").write_text(scores.unmarked(page))
+    assert scores.main() == 0
+    assert "1 of 1 results are of an older commit" in capsys.readouterr().out
+    (tmp_path / "page.md").write_text(page.replace("2,000", "2,001"))
+    assert scores.main() == 1
+    answers["log"], answers["cat-file"] = "", ""
+    assert "| yes, at an older commit |" in scores.page()
+    answers["rev-parse"] = str(ROOT.parent)  # of a repository that it lies in
+    assert "older commit" not in scores.page()
+    answers.clear()  # without git
+    assert "older commit" not in scores.page()
+
+
+def test_the_build_of_another_checkout_is_not_saved(monkeypatch, tmp_path):
+    scores = load("scores")
+    source, built = tmp_path / "csrc" / "a.cpp", tmp_path / "homfast" / "_native.so"
+    for path in (source, built):
+        path.parent.mkdir()
+        path.touch()
+    monkeypatch.setitem(sys.modules, "homfast._native", SimpleNamespace(__file__=str(built)))
+    found = [scores.Score("C1", "0 of 2,000", True, 2_000)]
+    with pytest.raises(ImportError, match=r"homfast._native: got .* wanted one built in"):
+        scores.conclude(found, tmp_path / "some.json")
+    monkeypatch.setattr(scores, "ROOT", tmp_path)
+    os.utime(built, (1, 1))
+    with pytest.raises(ImportError, match=r"homfast._native: got one older than csrc/a\.cpp"):
+        scores.save(tmp_path / "some.json", found)
+    assert not (tmp_path / "some.json").exists()
+    os.utime(source, (1, 1))
+    (tmp_path / "csrc" / "README.md").touch()
+    assert scores.conclude(found, tmp_path / "some.json") == 0
+    assert (tmp_path / "some.json").exists()
 
 
 needs_native = pytest.mark.skipif(not NATIVE_ENGINES, reason="homfast._native is not built")

@@ -1,17 +1,20 @@
 """``homfast selftest``: it passes here, needs NumPy alone, and sees what is broken."""
 
 import json
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
+import mxcsr
 import numpy as np
 import pytest
 from processes import environment_of_tests
 
 import homfast
-from homfast._backends import reference
+from homfast._backends import native, reference
 from homfast.cli import main
-from homfast.selftesting import agreement, ideas
+from homfast.selftesting import agreement, float_modes, ideas, sizes, threads
 from homfast.selftesting.cases import Case, cases, run
 from homfast.selftesting.engines import REFERENCE, computing_on, engines
 from homfast.selftesting.report import Tally
@@ -35,7 +38,8 @@ def test_every_idea_holds_on_every_engine(engine, dtype, idea):
     assert made
     for case in made:
         outcome = run(case)
-        wanted = ("passed", "not run") if idea == "agreement" else ("passed",)
+        undecided = idea in ("agreement", "threads", "callers", "process")
+        wanted = ("passed", "not run") if undecided else ("passed",)
         assert outcome.status in wanted, f"{outcome.message}\n{case.line()}"
 
 
@@ -73,6 +77,63 @@ def test_a_case_that_is_not_here_is_one_line(capsys, field, value):
     case = corners("bounds", REFERENCE)[0]._replace(**{field: value})
     assert main(["selftest", "--repro", case.line()]) == 2
     assert field in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("idea", "field", "value"),
+    [
+        ("bounds", "seed", "abc"),
+        ("bounds", "seed", [-1]),
+        ("bounds", "seed", [0.5]),
+        ("bounds", "seed", [None]),
+        ("bounds", "seed", [True]),
+        ("bounds", "seed", []),
+        ("bounds", "seed", 3),
+        ("bounds", "engine", ["reference"]),
+        ("bounds", "idea", None),
+        ("bounds", "dtype", {}),
+        ("bounds", "rows", -1),
+        ("bounds", "rows", "3"),
+        ("bounds", "rows", None),
+        ("bounds", "rows", 2.5),
+        ("bounds", "rows", True),
+        ("bounds", "slope", "steep"),
+        ("bounds", "slope", float("nan")),
+        ("bounds", "kind", "kind"),
+        ("special_values", "value", "NaN"),
+        ("scaling", "widths", 7),
+        ("scaling", "widths", [7]),
+        ("scaling", "widths", [7, -1]),
+        ("scaling", "power", "x"),
+        ("process", "mode", "sideways"),
+        ("operators", "store", 1),
+        ("operators", "family", "Cauchy"),
+        ("refusals", "call", "me"),
+    ],
+)
+def test_a_case_of_wrong_values_is_one_line(capsys, idea, field, value):
+    case = json.loads(corners(idea, REFERENCE)[0].line())
+    (case if field in case else case["parameters"])[field] = value
+    assert main(["selftest", "--repro", json.dumps(case)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"homfast selftest: repro: {field}: got ") and not captured.out
+
+
+@pytest.mark.parametrize("change", [{"rows": None}, {"more": 1}])
+def test_parameters_are_those_of_the_idea(capsys, change):
+    case = corners("bounds", REFERENCE)[0]
+    parameters = case.parameters | change
+    case = case._replace(parameters={k: v for k, v in parameters.items() if v is not None})
+    assert main(["selftest", "--repro", case.line()]) == 2
+    assert "repro: parameters: got" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("idea", ideas.IDEAS)
+def test_every_drawn_case_is_parsed(idea):
+    rounds = cases(11, 257, [idea], engines()[:1])
+    for _ in range(100):
+        for case in next(rounds):
+            assert Case.parse(case.line()) == case
 
 
 @pytest.mark.parametrize("arguments", [["--seconds", "nan"], ["--seconds", "-1"], ["--seed", "-1"]])
@@ -170,6 +231,58 @@ def test_a_row_that_depends_on_its_batch_is_seen(monkeypatch, native_engine):
     assert any(run(case).status == "failed" for case in corners("batches", native_engine))
 
 
+def test_a_network_is_asked_as_it_is_by_default(monkeypatch, native_engine):
+    """That its rows depend on no batch also where nothing was set."""
+    call = homfast.ReLUNetwork.__call__
+
+    def broken(net, x):
+        y = call(net, x)
+        if len(x) % 2 and not native._native.get_batch_invariant():
+            y[-1:] = np.nextafter(y[-1:], np.inf)
+        return y
+
+    monkeypatch.setattr(homfast.ReLUNetwork, "__call__", broken)
+    found = [run(case) for case in corners("batches", native_engine)]
+    assert any("network" in outcome.message for outcome in found)
+
+
+@pytest.mark.parametrize("count", threads.COUNTS)
+def test_results_of_some_number_of_threads_are_seen(monkeypatch, native_engine, count):
+    original = native_engine.module.linear_relu
+
+    def broken(x, weight, negative_slope, out, mask, precision="highest"):
+        original(x, weight, negative_slope, out, mask, precision)
+        if homfast.get_num_threads() == count:
+            out[-1:] = np.nextafter(out[-1:], np.inf)
+
+    monkeypatch.setattr(native_engine.module, "linear_relu", broken)
+    case = corners("threads", native_engine)[0]
+    assert f"{count} threads" in run(case).message
+
+
+def test_threads_are_given_work():
+    """Most cases of the long form have enough for all counts."""
+    path = Path(__file__).parent.parent / "csrc/core/parallel.cpp"
+    if path.is_file():
+        assert f"kMultiplyAddsPerThread = {sizes.WORK_OF_A_THREAD // 1000}e3;" in path.read_text()
+    rng = np.random.default_rng(5)
+    drawn = [threads.draw(rng, 257) for _ in range(300)]
+    worth = [sizes.threads_worth(**shape) for shape in drawn]
+    assert 0.75 < np.mean(np.array(worth) >= max(threads.COUNTS)) < 0.95
+    assert min(worth) < 2 and max(worth) < 120 and max(max(d.values()) for d in drawn) < 6000
+    for name in ("rows", "features", "columns"):
+        assert min(shape[name] for shape in drawn) <= 3
+    small = [sizes.threads_worth(**threads.draw(rng, 130)) for _ in range(300)]
+    assert 0.2 < np.mean(np.array(small) >= 2) < 0.6
+
+
+@pytest.mark.parametrize("idea", ["threads", "callers"])
+def test_what_is_too_small_for_threads_does_not_count(engine, idea):
+    case = corners(idea, engine)[-1] if engine.keeps_bits else None
+    if case:
+        assert run(case).status == "not run" and "second thread" in run(case).message
+
+
 def test_targets_that_disagree_are_seen(monkeypatch):
     """As one that does not fuse would, if it were taken for one that does."""
     apart = [engine for engine in engines() if engine.keeps_bits and not agreement.fuses(engine)]
@@ -196,6 +309,59 @@ def test_a_changed_process_is_seen(monkeypatch):
     finally:
         np.seterr(**kept)
     assert any("errstate" in outcome.message for outcome in found)
+
+
+needs_glibc = pytest.mark.skipif(
+    not mxcsr.AVAILABLE or platform.libc_ver()[0] != "glibc", reason="by fenv_t of glibc"
+)
+
+
+@needs_glibc
+def test_the_mode_is_set_and_put_back():
+    before = mxcsr.read()
+    assert all(map(float_modes.available, ("default", "flush", "up", "down", "towards zero")))
+    least = np.full(4, np.finfo(np.float32).smallest_subnormal, np.float32)
+    with float_modes.computing_in("flush"):
+        assert mxcsr.read() == before | mxcsr.FLUSH == float_modes.control()
+        assert not (least + least).any()
+    with float_modes.computing_in("down"):
+        assert mxcsr.read() == before | mxcsr.ROUND_DOWN
+    with float_modes.computing_in("up"):
+        assert mxcsr.read() == before | mxcsr.ROUND_UP
+    with float_modes.computing_in("default"):
+        assert mxcsr.read() == before
+    assert mxcsr.read() == before == float_modes.control() and (least + least).all()
+
+
+@needs_glibc
+def test_bits_of_the_callers_mode_are_seen(monkeypatch, native_engine):
+    """As kernels would have them that kept the caller's mode."""
+    original = native_engine.module.linear_relu
+
+    def broken(x, weight, negative_slope, out, mask, precision="highest"):
+        original(x, weight, negative_slope, out, mask, precision)
+        out *= out.dtype.type(1.0000001)
+
+    monkeypatch.setattr(native_engine.module, "linear_relu", broken)
+    found = {case.parameters["mode"]: run(case) for case in corners("process", native_engine)}
+    assert found["default"].status == "passed"
+    assert all("result 0" in found[mode].message for mode in ("flush", "up"))
+
+
+def test_a_mode_that_cannot_be_set_is_not_run(monkeypatch):
+    monkeypatch.setattr(float_modes, "_register", None)
+    found = [run(case) for case in corners("process", REFERENCE)]
+    assert [outcome.status for outcome in found][:3] == ["passed", "passed", "not run"]
+
+
+def test_an_error_that_names_another_argument_is_seen(monkeypatch):
+    def linear(x, *arguments, **options):
+        raise ValueError("weight: got what is not exactly wanted")
+
+    monkeypatch.setattr(homfast, "linear", linear)
+    found = {c.parameters["call"]: run(c).message for c in corners("refusals", REFERENCE)}
+    assert "does not begin with 'x: '" in found["features differ"]
+    assert "does not begin with 'backend: '" in found["an unknown backend"]
 
 
 def test_another_stream_is_seen(monkeypatch):
@@ -275,6 +441,38 @@ def test_the_command_needs_numpy_alone_and_reports(tmp_path):
         assert {each["status"] for each in found} <= {"passed", "not run"}
         assert {each.get("idea") for each in found} >= set(ideas.IDEAS) - {"agreement"}
         assert any(each["engine"] == "numba" and each["status"] == "not run" for each in found)
+
+
+def test_a_run_without_the_extension_says_so(monkeypatch, capsys):
+    monkeypatch.setattr("homfast.selftesting.run.engines", lambda: [REFERENCE])
+    monkeypatch.setattr("homfast.selftesting.cases.engines", lambda: [REFERENCE])
+    assert main(["selftest", "--seconds", "0"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith("s on reference; native was NOT run: all passed")
+
+
+def test_the_long_form_tells_each_idea_and_keeps_the_counts(monkeypatch, capsys):
+    """A line where an idea ends; after Ctrl-C those until then, and exit code 130."""
+    monkeypatch.setattr("homfast.selftesting.cases.engines", lambda: [REFERENCE])
+    case = corners("exact_integers", REFERENCE)[0]
+    seen = []
+
+    def interrupted(seed):
+        yield run(case)
+        yield run(case)
+        seen.append(capsys.readouterr().out)
+        yield run(corners("bounds", REFERENCE)[0])
+        seen.append(capsys.readouterr().out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("homfast.selftesting.run.outcomes_of_full", interrupted)
+    assert main(["selftest", "--full"]) == 130
+    assert seen[0].count("\n") == 1 and seen[1].split()[:2] == ["ok", "2"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["ok", "1"] and lines[1].split()[0] == "not"
+    assert lines[-1].startswith("3 cases") and "reference" in lines[-1]
+    assert "interrupted" in lines[-1]
+    assert len(lines) == len(ideas.IDEAS)
 
 
 def test_a_failure_is_exit_code_1(monkeypatch, capsys):

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if all held, 1 if a promise was broken."""
+    """0 if all held, 1 if a promise was broken; 130 after Ctrl-C, with the counts until then."""
     if not (math.isfinite(args.seconds) and args.seconds >= 0):
         raise UsageError(f"seconds: got {args.seconds:g}, wanted a finite number >= 0")
     if args.seed < 0:

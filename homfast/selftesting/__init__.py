@@ -4,6 +4,7 @@ An idea is a module of this package, named in `ideas.IDEAS`, with
 
 - TITLE: what holds, for people;
 - KEEPS_BITS: whether it binds only engines that promise bits (`Engine.keeps_bits`);
+- CHOICES: what parameters that are names may be, where the corners do not have them all;
 - CORNERS: parameters that come first in every run, whatever its time;
 - ``draw(rng, largest)``: further parameters, values that JSON has, with sizes up to `largest`; or
   None where the corners are all;

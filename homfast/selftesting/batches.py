@@ -1,4 +1,8 @@
-"""A row's bits do not depend on the batch: its size, the position in it, the order of rows."""
+"""A row's bits do not depend on the batch: its size, the position in it, the order of rows.
+
+Those of networks and operators always; those of layers, which may sum fewer than 16 rows in another
+order, after `set_batch_invariant(True)`.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,6 @@ def draw(rng, largest):
 
 
 def check(engine, dtype, rng, features, columns, batch):
-    if engine.backend == "native":
-        native._native.set_batch_invariant(True)  # as it is after the case
     x, grad = (rng.standard_normal((WHOLE, n)).astype(dtype) for n in (features, columns))
     weight = rng.standard_normal((columns, features)).astype(dtype)
     mask = pack(rng.random((WHOLE, columns)) < 0.5)
@@ -43,7 +45,16 @@ def check(engine, dtype, rng, features, columns, batch):
         f"{batch} rows from {start}": np.arange(start, start + batch),
         f"{batch} rows in another order": rng.permutation(WHOLE)[:batch],
     }
-    for name, call in calls(engine, x, grad, weight, mask, net).items():
+    seeded = {"seed": int(rng.integers(2**63)), "dtype": dtype}
+    ops = (
+        homfast.measure.Gaussian(columns, features, **seeded, store=False),
+        homfast.measure.Rademacher(columns, features, **seeded, store=True),
+    )
+    asked = [(False, name, call) for name, call in always(net, ops, x, grad).items()]
+    asked += [(True, name, call) for name, call in layers(engine, x, grad, weight, mask).items()]
+    for invariant, name, call in asked:
+        if engine.backend == "native":
+            native._native.set_batch_invariant(invariant)  # put back after the case
         whole = call(slice(None))
         for words, rows in parts.items():
             case = f"{engine} {dtype} {name} (in, out) = {features, columns}, {words}"
@@ -51,8 +62,19 @@ def check(engine, dtype, rng, features, columns, batch):
                 assert_same_bits(result, wanted[rows], case)
 
 
-def calls(engine, x, grad, weight, mask, net):
-    """What has independent rows: name -> function of rows -> arrays of rows."""
+def always(net, ops, x, grad):
+    """Whose rows never depend on the batch: name -> function of rows -> arrays of rows."""
+    found = {
+        "network": lambda rows: (net(x[rows]),),
+        "network's grad_input": lambda rows: (net.vjp(x[rows])[1](x[rows])[0],),
+    }
+    for op in ops:
+        found[f"{op!r}"] = lambda rows, op=op: (op(x[rows]), op.adjoint(grad[rows]))
+    return found
+
+
+def layers(engine, x, grad, weight, mask):
+    """Those that are set to: likewise."""
     options = {"negative_slope": 0.1, "backend": engine.backend}
     return {
         "linear": lambda rows: (homfast.linear(x[rows], weight, backend=engine.backend),),
@@ -62,6 +84,4 @@ def calls(engine, x, grad, weight, mask, net):
         "grad_input": lambda rows: homfast.linear_relu_backward(
             grad[rows], None, weight, mask[rows], **options
         )[:1],
-        "network": lambda rows: (net(x[rows]),),
-        "network's grad_input": lambda rows: (net.vjp(x[rows])[1](x[rows])[0],),
     }

@@ -27,6 +27,7 @@ from homfast.selftesting.oracles import (
 TITLE = "layers and their gradients within the componentwise bound"
 KEEPS_BITS = False
 SLOPES = (0.0, 0.25, 0.1, -1.0, 1.0, 3.0)
+CHOICES = {"kind": KINDS}
 CORNERS = (
     {"rows": 1, "features": 1, "columns": 1, "kind": "normal", "slope": 0.0},
     {"rows": 17, "features": 33, "columns": 65, "kind": "graded", "slope": 0.1},

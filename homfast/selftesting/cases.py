@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -41,11 +42,14 @@ class Case(NamedTuple):
         if not isinstance(found, dict) or not set(cls._fields) <= set(found):
             raise ValueError(f"got {line!r}, wanted an object with {', '.join(cls._fields)}")
         case = cls(**{name: found[name] for name in cls._fields})
+        for name in ("idea", "engine", "dtype"):
+            if not isinstance(found[name], str):
+                raise ValueError(f"{name}: got {found[name]!r}, wanted a name")
         load(case.idea)
         if case.dtype not in DTYPES:
             raise ValueError(f"dtype: got {case.dtype!r}, wanted one of {', '.join(DTYPES)}")
-        if not isinstance(case.parameters, dict):
-            raise ValueError(f"parameters: got {case.parameters!r}, wanted an object")
+        _check_seed(case.seed)
+        _check_parameters(load(case.idea), case.parameters)
         _engine(case.engine)
         return case._replace(seed=tuple(case.seed))
 
@@ -128,6 +132,45 @@ def run(case: Case) -> Outcome:
 
 def _key(seed: int, idea: str, number: int) -> tuple[int, ...]:
     return (seed, number, zlib.crc32(idea.encode()))
+
+
+def _check_seed(seed: Any) -> None:
+    if not isinstance(seed, list) or not seed or not all(_is_count(n) for n in seed):
+        raise ValueError(f"seed: got {seed!r}, wanted a list of integers >= 0")
+
+
+def _check_parameters(idea: Any, parameters: Any) -> None:
+    """Those of the idea, of types and signs that its corners have; its `draw` decides the rest."""
+    names = set(idea.CORNERS[0])
+    if not isinstance(parameters, dict) or set(parameters) != names:
+        wanted = f"an object with {', '.join(sorted(names))}"
+        raise ValueError(f"parameters: got {parameters!r}, wanted {wanted}")
+    for name, value in parameters.items():
+        wanted = _unmet(value, [corner[name] for corner in idea.CORNERS], idea, name)
+        if wanted:
+            raise ValueError(f"{name}: got {value!r}, wanted {wanted}")
+
+
+def _unmet(value: Any, known: list[Any], idea: Any, name: str) -> str:
+    """What was wanted of a value beside the known ones, or nothing."""
+    kind = type(known[0])
+    if kind is list:
+        one, what = value if isinstance(value, list) else [], "a list of two integers >= 1 or more"
+        return "" if len(one) > 1 and all(_is_count(n, 1) for n in one) else what
+    if kind is str:
+        choices = getattr(idea, "CHOICES", {}).get(name) or sorted(set(known))
+        return "" if value in choices else f"one of {', '.join(choices)}"
+    if kind is float:
+        right = type(value) in (int, float) and math.isfinite(value)
+        return "" if right else "a finite number"
+    least = min(1, *known)
+    if kind is int and least >= 0:
+        return "" if _is_count(value, least) else f"an integer >= {least}"
+    return "" if type(value) is kind else ("true or false" if kind is bool else "an integer")
+
+
+def _is_count(value: Any, least: int = 0) -> bool:
+    return type(value) is int and value >= least
 
 
 def _engine(name: str) -> Engine:

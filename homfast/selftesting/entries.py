@@ -21,6 +21,8 @@ GOLDEN = {
     "circulant float64": "15d100a6260201f4b763d02d30f26e436e0ccde27c8e0d6af279df63c8c97ad6",
     "circulant complex64": "162b0304773402a564db17fb9912062ed83a7b41f48b3d6845765525b5a35e66",
     "circulant complex128": "487456e2f023fbd73767f4a82a376dc41580cc20518160cbe6def4b603875f79",
+    "gaussian float32": "b786dbe9ba65c1a38d6669c2badaac292fbae9ea92f504a5af24ce9b0f816558",
+    "gaussian float64": "748849fdb7bb96e63ce09a5037a80c7244a46b22769699b46fb3d39b06478ca8",
     "gaussian complex64": "b987403fd6a22c3775fdd28373ff2cc1ff3b5ab56b2576ddc5e4891a34eb0086",
     "gaussian complex128": "db5f630968deda6467f1d637fb2d845ba7730ef3afb2c6d5a95446c6308b93f4",
     "rademacher float32": "3f84bef8ba10c5cef7e081f3b8ba154c2f1e638e0b7af69fe49f978ce5093688",
@@ -31,7 +33,22 @@ GOLDEN = {
     "rank one symm float32": "2edb0590fad8db9ec42b22d5a1c41edcf21d3e16c37cfdc04f227178788aea3a",
 }
 FAMILIES = ("Gaussian", "Rademacher", "SparseSign")
+# Of philox4x32-10, from kat_vectors of the Random123 distribution: counter, key, words.
+PUBLISHED = {
+    "philox zeros": (
+        (0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8),
+    ),
+    "philox ones": (
+        (0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD),
+    ),
+    "philox pi": (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+}  # fmt: skip
+CHOICES = {"family": (*PUBLISHED, *GOLDEN, *FAMILIES)}
 CORNERS = (
+    *({"family": name, "m": 1, "n": 128, "first": 0} for name in PUBLISHED),
     *({"family": name, "m": 20, "n": 101, "first": 0} for name in GOLDEN),
     {"family": "Gaussian", "m": 50, "n": 257, "first": 3},
     {"family": "Rademacher", "m": 50, "n": 257, "first": 3},
@@ -47,6 +64,9 @@ def draw(rng, largest):
 
 
 def check(engine, dtype, rng, family, m, n, first):
+    if family in PUBLISHED:
+        check_published(engine, family)
+        return
     if family in GOLDEN:
         found = digest(golden_entries(family))
         ensure(found == GOLDEN[family], f"{engine} {family}: {found}, wanted {GOLDEN[family]}")
@@ -62,6 +82,15 @@ def check(engine, dtype, rng, family, m, n, first):
     assert_same_bits(op.rows(first, m).to_dense(), whole[first:], f"{case} rows {first} to {m}")
     again = getattr(measure, family)(m, n, **options, store=False)
     assert_same_bits(again.to_dense(), whole, f"{case} not stored")
+
+
+def check_published(engine, name):
+    """The words of a counter, as signs: the kernel gets any counter by its coordinates."""
+    (block, low, high, stream), key, wanted = PUBLISHED[name]
+    words = np.empty((1, 4), np.uint32)
+    seed, row = key[1] << 32 | key[0], high << 32 | low
+    engine.module.rademacher_words(seed, stream, row, 4 * block, words)
+    assert_same_bits(words, np.array([wanted], np.uint32), f"{engine} {name}")
 
 
 def digest(entries):

@@ -1,4 +1,10 @@
-"""What belongs to the process is after calls what it was before: design 3.6."""
+"""What belongs to the process is after calls what it was before, and is nothing to results.
+
+Kernels of the native extension compute in the default floating-point mode whatever the caller's;
+those of Numba in the caller's, on every thread. What Python rounds itself is the caller's affair: a
+slope to float32, the scale of a normalized operator. So the slope here is exact and the operator
+unscaled.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +16,77 @@ import warnings
 import numpy as np
 
 import homfast
-from homfast.selftesting.oracles import ensure
+from homfast.selftesting.float_modes import MODES, available, computing_in, control
+from homfast.selftesting.oracles import NothingToCheck, assert_same_bits, ensure, pack
 
-TITLE = "denormals, rounding, signal handlers, affinity and NumPy's error state as they were"
+TITLE = (
+    "rounding, denormals, signal handlers, NumPy's error state: as they were, and no bit on them"
+)
 KEEPS_BITS = False
-CORNERS = ({"rows": 300, "features": 257, "columns": 129}, {"rows": 1, "features": 3, "columns": 2})
+CORNERS = (
+    {"rows": 300, "features": 257, "columns": 129, "mode": "default"},
+    {"rows": 1, "features": 3, "columns": 2, "mode": "default"},
+    *({"rows": 130, "features": 129, "columns": 67, "mode": mode} for mode in MODES[1:]),
+)
+CHOICES = {"mode": MODES}
+THREADS = 3
+SLOPE = 0.25
 
 
 def draw(rng, largest):
-    return {name: int(rng.integers(1, largest)) for name in ("rows", "features", "columns")}
+    shape = {name: int(rng.integers(1, 2 * largest)) for name in ("rows", "features", "columns")}
+    return shape | {"mode": str(rng.choice(MODES))}
 
 
-def check(engine, dtype, rng, rows, features, columns):
+def check(engine, dtype, rng, rows, features, columns, mode):
+    if not available(mode):
+        raise NothingToCheck(f"mode: {mode!r} cannot be set on this system")
+    case = f"{engine} {dtype} {rows, features, columns} in mode {mode!r}"
     x = rng.standard_normal((rows, features)).astype(dtype)
     weight = rng.standard_normal((columns, features)).astype(dtype)
-    before = state()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # clean data raise no flag that NumPy would warn of
-        y, mask = homfast.linear_relu(x, weight, return_mask=True, backend=engine.backend)
-        homfast.linear_relu_backward(y, x, weight, mask, backend=engine.backend)
-    for name, (was, found) in differences(before, state()).items():
-        ensure(False, f"{engine} {dtype} {rows, features, columns}: {name}: {was}, then {found}")
+    with computing_in(mode):
+        before = state()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # clean data raise no flag that NumPy would warn of
+            y, mask = homfast.linear_relu(x, weight, return_mask=True, backend=engine.backend)
+            homfast.linear_relu_backward(y, x, weight, mask, backend=engine.backend)
+        after = state()
+    for name, (was, found) in differences(before, after).items():
+        ensure(False, f"{case}: {name}: {was}, then {found}")
+    if engine.keeps_bits:
+        check_bits(engine, dtype, rng, rows, features, columns, mode, case)
+
+
+def check_bits(engine, dtype, rng, rows, features, columns, mode, case):
+    """On data whose products are denormal in part, so that flushing shows."""
+    scale = float(np.sqrt(np.finfo(dtype).tiny))
+    x, weight, grad = (
+        (scale * rng.standard_normal(shape)).astype(dtype)
+        for shape in ((rows, features), (columns, features), (rows, columns))
+    )
+    mask = pack(rng.random((rows, columns)) < 0.5)
+    weights = [weight, np.ascontiguousarray(weight.T) / dtype.type(scale)]
+    net = homfast.ReLUNetwork(weights, negative_slope=SLOPE, backend=engine.backend)
+    op = homfast.measure.Gaussian(
+        columns, features, seed=1, dtype=dtype, normalize=False, store=False
+    )
+    options = {"negative_slope": SLOPE, "backend": engine.backend}
+
+    def results(mode, threads):
+        homfast.set_num_threads(threads)
+        with computing_in(mode):
+            forward = homfast.linear_relu(x, weight, return_mask=True, **options)
+            gradients = homfast.linear_relu_backward(grad, x, weight, mask, **options)
+            output, vjp = net.vjp(x)
+            grad_input, grad_weights = vjp(x)
+            found = *forward, *gradients, output, grad_input, *grad_weights
+            # Numba's on-the-fly products make entries in the caller's mode.
+            return (*found, op(x), op.adjoint(grad)) if engine.backend == "native" else found
+
+    wanted = results("default" if engine.backend == "native" else mode, 1)
+    for threads in (1, THREADS):
+        for number, (result, other) in enumerate(zip(results(mode, threads), wanted, strict=True)):
+            assert_same_bits(result, other, f"{case}, result {number}, {threads} threads")
 
 
 def state():
@@ -39,6 +95,7 @@ def state():
     found = {
         "denormals": (float(least + least), float(np.float32(1e-45) * np.float32(1))),
         "rounding": (float(one + 2.0**-53), float(-one - 2.0**-53), float(one / 3)),
+        "control bits": control(),
         "NumPy's errstate": np.geterr(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
     }

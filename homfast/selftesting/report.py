@@ -16,6 +16,7 @@ class Tally:
     def __init__(self, idea: str) -> None:
         self.idea = idea
         self.count = 0
+        self.engines: set[str] = set()
         self.ratio: float | None = None
         self.failures: list[Outcome] = []
 
@@ -24,6 +25,7 @@ class Tally:
         if outcome.status == NOT_RUN:
             return
         self.count += 1
+        self.engines.add(outcome.case.engine)
         if outcome.status == FAILED:
             self.failures.append(outcome)
         elif outcome.ratio is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from homfast._version import __version__
 from homfast.selftesting import report
 from homfast.selftesting.cases import FAILED, NOT_RUN, Outcome, cases, run
-from homfast.selftesting.engines import absent, engines
+from homfast.selftesting.engines import Engine, absent, engines
 from homfast.selftesting.ideas import IDEAS
 
 SECONDS = 10.0
@@ -38,9 +38,11 @@ def outcomes(seconds: float, seed: int) -> Iterator[Outcome]:
             yield run(case)
 
 
-def full_outcomes(idea: str, seed: int, first: int = 0) -> Iterator[Outcome]:
+def full_outcomes(
+    idea: str, seed: int, first: int = 0, on: Sequence[Engine] | None = None
+) -> Iterator[Outcome]:
     """Of the long form of one idea, without end, from round `first` on; or of its corners alone."""
-    for made in cases(seed, LARGEST_OF_FULL, [idea], first=first):
+    for made in cases(seed, LARGEST_OF_FULL, [idea], on, first):
         if not made:
             return
         yield from map(run, made)
@@ -71,22 +73,49 @@ def selftest(*, seconds: float = SECONDS, seed: int = 0, full: bool = False) -> 
     -------
     bool
         Whether all held.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, and after the report on what was done until then.
     """
     start, tallies = time.perf_counter(), {idea: report.Tally(idea) for idea in IDEAS}
     _say(f"homfast {__version__} on {', '.join(map(str, engines()))}; seed {seed}")
-    for outcome in outcomes_of_full(seed) if full else outcomes(seconds, seed):
-        tallies[outcome.case.idea].add(outcome)
-    for tally in tallies.values():
-        for line in tally.lines():
-            _say(line)
+    told: list[str] = []  # the ideas that are done, in the long form one after the other
+    try:
+        for outcome in outcomes_of_full(seed) if full else outcomes(seconds, seed):
+            idea = outcome.case.idea
+            tallies[idea].add(outcome)
+            if full and idea not in told:
+                _tell(tallies[last] for last in told[-1:])
+                told.append(idea)
+    except KeyboardInterrupt:
+        _tell(tallies[idea] for idea in IDEAS if idea not in told[:-1])
+        _say(_summary(tallies, time.perf_counter() - start, ", interrupted"))
+        raise
+    _tell(tallies[idea] for idea in IDEAS if idea not in told[:-1])
     for name, reason in absent().items():
         _say(f"   not run        {name}: {reason}")
+    _say(_summary(tallies, time.perf_counter() - start))
+    return not any(tally.failures for tally in tallies.values())
+
+
+def _tell(tallies: Iterable[report.Tally]) -> None:
+    for tally in tallies:
+        for line in tally.lines():
+            _say(line)
+
+
+def _summary(tallies: dict[str, report.Tally], seconds: float, how: str = "") -> str:
+    """How many cases, on what; a run without the native extension says so."""
     count = sum(tally.count for tally in tallies.values())
     failed = sum(len(tally.failures) for tally in tallies.values())
-    took = time.perf_counter() - start
-    verdict = f"{failed:,} FAILED" if failed else "all passed"
-    _say(f"{count:,} cases in {took:.1f} s: {verdict}")
-    return not failed
+    ran = {engine for tally in tallies.values() for engine in tally.engines}
+    on = ", ".join(str(engine) for engine in engines() if str(engine) in ran) or "no engine"
+    if not any(engine.backend == "native" for engine in engines()):
+        on += "; native was NOT run"
+    verdict = f"{failed:,} FAILED" if failed else "all passed" if count else "nothing was checked"
+    return f"{count:,} cases in {seconds:.1f} s on {on}{how}: {verdict}"
 
 
 def print_lines(seconds: float, seed: int, full: bool = False) -> bool:
@@ -104,3 +133,4 @@ def print_lines(seconds: float, seed: int, full: bool = False) -> bool:
 
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
+    sys.stdout.flush()  # the long form takes hours

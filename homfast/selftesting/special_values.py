@@ -10,6 +10,7 @@ from homfast.selftesting.oracles import assert_same_bits, ensure, pack, unpack
 
 TITLE = "NaN, infinities, signed zeros and denormals: the table, and no leak into other rows"
 KEEPS_BITS = False
+CHOICES = {"value": ("nan", "inf", "-inf")}
 CORNERS = (
     {"rows": 3, "features": 1, "columns": 13, "value": "nan"},
     {"rows": 23, "features": 33, "columns": 19, "value": "nan"},
@@ -20,7 +21,7 @@ CORNERS = (
 
 def draw(rng, largest):
     shape = sizes.layer(rng, min(largest, 200))
-    return shape | {"value": str(rng.choice(["nan", "inf", "-inf"]))}
+    return shape | {"value": str(rng.choice(CHOICES["value"]))}
 
 
 def check(engine, dtype, rng, rows, features, columns, value):
