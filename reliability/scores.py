@@ -165,7 +165,7 @@ def conclude(found: Sequence[Score], path: Path | None, details: Any = None) -> 
     """Print what a run found, save it if there is a path, and say the exit status."""
     for score in found:
         least = LEAST.get(score.name, 1)
-        few = "" if score.holds or not score.clean else f"; it takes {least:,} cases to hold"
+        few = "" if score.holds or not score.clean else f"; it takes {least:,} to hold"
         print(f"{score.name}: {score.result}{few}")
     if path:
         save(path, found, details)

@@ -327,7 +327,7 @@ def test_wheels_that_were_not_audited_do_not_hold_and_are_saved(monkeypatch, tmp
     monkeypatch.setattr(supply_chain, "check_wheels", lambda: ([], "0" * 64))
     path = tmp_path / "found.json"
     assert main(supply_chain, monkeypatch, "--json", str(path)) == 0
-    assert "of 1 that count" in capsys.readouterr().out
+    assert "it takes 1 to hold" in capsys.readouterr().out
     (score,) = json.loads(path.read_text())["scores"]
     assert score["id"] == "S29" and not score["holds"]
 
