@@ -48,12 +48,9 @@ class OperatorModule(torch.nn.Module):
         self.key = next(_keys)
         _modules[self.key] = self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "key"}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._register()
+        self._register()  # a number of its own
 
 
 # Numbers begin anywhere, so that a graph of another process finds nothing rather than a wrong one.
