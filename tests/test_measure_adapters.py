@@ -1,6 +1,5 @@
-"""Operators in SciPy, PyLops, PyTorch and deepinv."""
+"""Operators in SciPy, PyLops and deepinv."""
 
-import copy
 import pickle
 import sys
 
@@ -208,135 +207,12 @@ def test_pylops_solves_for_real_signals_from_complex_measurements(rows, rng):
     np.testing.assert_allclose(adapter @ sparse, matrix @ x.real, rtol=1e-3, atol=1e-5)
 
 
-# PyTorch ----------------------------------------------------------------------------------------
+# deepinv ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def torch():
     return pytest.importorskip("torch")
-
-
-def test_torch_products_and_gradients(torch):
-    op = Gaussian(M, N, seed=3, dtype=np.float64)
-    module, matrix = op.to_torch(), torch.from_numpy(op.to_dense())
-    assert isinstance(module, torch.nn.Module) and not list(module.parameters())
-    x = torch.linspace(-1, 1, 2 * N, dtype=torch.float64).reshape(2, N).requires_grad_()
-    torch.testing.assert_close(module(x), x @ matrix.T)
-    torch.testing.assert_close(module.adjoint(module(x)), x @ matrix.T @ matrix)
-    (grad,) = torch.autograd.grad(module(x).sum(), x)
-    torch.testing.assert_close(grad, matrix.sum(0).expand(2, N))
-    assert torch.autograd.gradcheck(module, (x,), check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(lambda v: (module.adjoint(module(v)) ** 2).sum(), (x,))
-
-
-def test_torch_conjugates(torch):
-    """Lazily conjugated and negated tensors, as autograd hands them back."""
-    op = Fourier(5, 8)
-    module, matrix = op.to_torch(), torch.from_numpy(op.to_dense())
-    x = torch.randn(3, 8, dtype=torch.complex64, requires_grad=True)
-    gradients = []
-    for product in (module, lambda x: x @ matrix.T):
-        y = product(x)
-        gradients += torch.autograd.grad((y.conj() * y).real.sum(), x)
-    torch.testing.assert_close(*gradients)
-    with torch.no_grad():
-        torch.testing.assert_close(module(x.conj()), module(x.conj().resolve_conj()))
-        real = Gaussian(5, 8).to_torch()
-        torch.testing.assert_close(real(x.conj().imag), -real(x.imag))
-
-
-def test_torch_func(torch):
-    op = Gaussian(M, N, seed=3, dtype=np.float64)
-    module, matrix = op.to_torch(), torch.from_numpy(op.to_dense())
-    x = torch.linspace(-1, 1, 2 * N, dtype=torch.float64).reshape(2, N)
-    y, vjp = torch.func.vjp(module, x)
-    torch.testing.assert_close(vjp(y)[0], y @ matrix)
-    torch.testing.assert_close(torch.func.jvp(module, (x,), (x,))[1], y)
-    torch.testing.assert_close(torch.func.vmap(module, in_dims=1)(x.T), y)
-    torch.testing.assert_close(torch.func.jacrev(module)(x[0]), matrix)
-    torch.testing.assert_close(torch.func.jacfwd(module)(x[0]), matrix)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Gaussian(5, 8, dtype=np.float64),
-        lambda: Fourier(5, 8, dtype=np.complex128),
-        lambda: Fourier(5, 8, dtype=np.complex128, real_input=True),
-        lambda: Gaussian(5, 8, seed=np.arange(3), dtype=np.float64),
-    ],
-    ids=["real", "complex", "on reals", "batch"],
-)
-def test_torch_compiles_and_exports(torch, make):
-    """Graphs have one op a product, with shapes, gradients and batches of calls."""
-    op = make()
-    module = op.to_torch()
-    x = torch.from_numpy(draw(np.random.default_rng(1), (3, 8), op.input_dtype)).requires_grad_()
-
-    def loss(x):
-        return (module.adjoint(module(2 * x)) * x).abs().sum()
-
-    compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend="aot_eager")
-    for call in (loss, compiled):
-        y = call(x)
-        torch.testing.assert_close(y, loss(x))
-        torch.testing.assert_close(torch.autograd.grad(y, x), torch.autograd.grad(loss(x), x))
-    for strict in (False, True):
-        program = torch.export.export(module, (x.detach(),), strict=strict)
-        names = [str(n.target) for n in program.graph.nodes if n.op == "call_function"]
-        assert names == ["homfast.measure.default"]
-        torch.testing.assert_close(program.module()(x.detach()), module(x.detach()))
-    key, ops = module.key, torch.ops.homfast
-    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
-    for adjoint, rows in ((False, x), (True, module(x).detach().requires_grad_())):
-        torch.library.opcheck(ops.measure.default, (rows, key, adjoint), test_utils=checks)
-
-
-def test_torch_compiled_errors(torch):
-    module = Gaussian(5, 8).to_torch()
-    compiled = torch.compile(lambda x: module(x), fullgraph=True, backend="eager")
-    with pytest.raises(Exception, match=r"x: got shape \(2, 7\), wanted \(\.\.\., 8\)"):
-        compiled(torch.ones(2, 7))
-    with pytest.raises(Exception, match=r"x: got torch.float64, wanted torch.float32"):
-        compiled(torch.ones(2, 8, dtype=torch.float64))
-    gone = Gaussian(5, 8).to_torch().key
-    with pytest.raises(RuntimeError, match="keep the module that"):
-        torch.ops.homfast.measure(torch.ones(2, 8), gone, False)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Gaussian(9, 7, dtype=np.complex128),
-        lambda: Fourier(5, 7, dtype=np.complex128, real_input=True),
-        lambda: Hadamard(6, 7, dtype=np.float64),
-        lambda: Gaussian(9, 7, seed=np.arange(3), dtype=np.float64),
-    ],
-    ids=["complex", "on reals", "hadamard", "batch"],
-)
-def test_torch_gradients_of_other_families(torch, make):
-    op = make()
-    module = op.to_torch()
-    kind = torch.complex128 if op.input_dtype.kind == "c" else torch.float64
-    x = torch.from_numpy(draw(np.random.default_rng(1), (3, 7), op.input_dtype)).requires_grad_()
-    assert x.dtype == kind
-    assert torch.autograd.gradcheck(module, (x,))
-    assert torch.autograd.gradcheck(lambda v: module.adjoint(module(v)), (x,))
-
-
-def test_torch_module_refuses_and_copies(torch):
-    op = Gaussian(M, N)
-    module = op.to_torch()
-    with pytest.raises(TypeError, match="x: got float64, wanted float32"):
-        module(torch.ones(N, dtype=torch.float64))
-    with pytest.raises(TypeError, match="complex64 for a real operator"):
-        module(torch.ones(N, dtype=torch.complex64))
-    assert repr(op) in repr(module)
-    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
-        assert other.operator == op
-
-
-# deepinv ----------------------------------------------------------------------------------------
 
 
 class RecordedPhysics:

@@ -239,7 +239,7 @@ def test_operators_without_products_there_say_so(place):
     module = Generic(np.ones((4, 8), np.float32)).to_torch()
     with pytest.raises(TypeError, match=r"^x: .*on GPU 0 for a Generic of float32.*move the arr"):
         module(torch.ones(2, 8, device=place, requires_grad=True))
-    with pytest.raises(TypeError, match=r"^x: got float32, wanted float64, the dtype of the op"):
+    with pytest.raises(TypeError, match=r"^x: got torch.float32, wanted torch.float64, the dtype"):
         measure.Gaussian(4, 8, dtype=float).to_torch()(torch.ones(2, 8, device=place))
 
 

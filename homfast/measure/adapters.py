@@ -59,8 +59,9 @@ def to_torch(op: Operator) -> Any:
 
     Tensors in the dtype of `op`, on the CPU, and on a CUDA device where its family has products
     there; nothing is cast or moved. Gradients, to any order, are products with the adjoint;
-    ``torch.func`` transforms (vjp, jvp, vmap) work. There are no parameters. Compiled and exported
-    graphs call the op ``homfast::measure``, for as long as the module is kept.
+    ``torch.func`` transforms work. There are no parameters. Each call is the op
+    ``homfast::measure``; compiled, exported and traced graphs can call it for as long as the module
+    is kept.
 
     Raises
     ------

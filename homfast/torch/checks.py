@@ -29,10 +29,12 @@ def check_tensor(value: object, name: str) -> None:
 
 def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
     """ValueError or TypeError unless `weights` chain and `x` can enter them."""
+    check_layout(x, "x")
     if not weights:
         raise ValueError("weights: got an empty list, wanted at least one matrix")
     names = [f"weights[{index}]" for index in range(len(weights))]
     for name, weight in zip(names, weights, strict=True):
+        check_layout(weight, name)
         if weight.dim() != 2:
             raise ValueError(
                 f"{name}: got shape {tuple(weight.shape)}, wanted (out_features, in_features)"
@@ -60,10 +62,18 @@ def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
     _arrays.check_chain(weights, names)
 
 
-def check_device(x: torch.Tensor) -> None:
+def check_layout(tensor: torch.Tensor, name: str) -> None:
+    """TypeError unless `tensor` has memory with strides: sparse ones have none."""
+    if tensor.layout is not torch.strided:
+        raise TypeError(
+            f"{name}: got a tensor of layout {tensor.layout}, wanted strided; pass "
+            f"{name}.to_dense()"
+        )
+
+
+def check_device(x: torch.Tensor, name: str = "x") -> None:
     """TypeError for a tensor that no backend here takes."""
-    if x.layout is not torch.strided:
-        raise TypeError(f"x: got a tensor of layout {x.layout}, wanted strided; pass x.to_dense()")
+    check_layout(x, name)
     try:
         _backends.resolve(None, x)
     except TypeError:
@@ -71,6 +81,6 @@ def check_device(x: torch.Tensor) -> None:
         if x.is_cuda and "cuda" in _backends.NAMES:  # alone takes tensors; cupy does not
             why = f"cuda: {_backends.load('cuda').why_unavailable()}"
         raise TypeError(
-            f"x: got a tensor on {x.device}, for which no backend is here ({why}); or pass "
-            "x.cpu(), homfast never moves it"
+            f"{name}: got a tensor on {x.device}, for which no backend is here ({why}); or pass "
+            f"{name}.cpu(), homfast never moves it"
         ) from None

@@ -8,15 +8,22 @@ overhead a call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from torch._functorch.utils import enable_single_level_autograd_function
-from torch.autograd import forward_ad
 
 from homfast import _arrays
 from homfast.torch import batching, checks, composed, kernels, short_way
+from homfast.torch.dispatch import (
+    AFTER_AUTOGRAD,
+    apply,
+    below,
+    differentiable,
+    has_tangent,
+    opaque,
+    requires_grad,
+)
 
 Tensor: TypeAlias = torch.Tensor
 
@@ -115,9 +122,11 @@ def network(
     """The op, which would say of what is no tensor only that its schema has one there."""
     if not isinstance(x, Tensor) or x.is_nested:
         checks.check_tensor(x, "x")
-    plain = type(negative_slope) is float and short_way.nobody_looks(x, weights)
-    if plain and short_way.is_recorded(x, weights):
-        return _Network.apply(_HOST, negative_slope, last_relu, precision, x, *weights)
+    if type(negative_slope) is float and short_way.nobody_looks(x, weights):
+        options = negative_slope, last_relu, precision
+        if short_way.is_recorded(x, weights):
+            return _Network.apply(_HOST, False, *options, x, *weights)
+        return kernels.forward(x, weights, *options)
     return _network(x, weights, negative_slope, last_relu, precision)
 
 
@@ -131,7 +140,7 @@ _COMPUTE: dict[str, Callable[..., Any]] = {
     "relu_network_tangent": kernels.tangent,
 }
 for _name, _kernel in _COMPUTE.items():
-    _LIBRARY.impl(_name, _kernel, "CompositeExplicitAutograd")
+    _LIBRARY.impl(_name, opaque(_kernel), "CompositeExplicitAutograd")
 
 
 # What compilers see -------------------------------------------------------------------------------
@@ -170,46 +179,25 @@ _FAKES: dict[str, Callable[..., Any]] = {
     "relu_network_tangent": _fake_tangent,
 }
 for _name, _fake in _FAKES.items():
-    torch.library.register_fake(f"homfast::{_name}", _fake, lib=_LIBRARY)
+    torch.library.register_fake(f"homfast::{_name}", opaque(_fake), lib=_LIBRARY)
 
 
 # Derivatives --------------------------------------------------------------------------------------
 
-_AFTER_AUTOGRAD = torch._C._after_autograd_keyset
 _HOST = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
-_PLACES = _HOST, torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
-# No mode, transform or subclass looks at the call: then the dispatcher is left out.
-_PLAIN = frozenset(
-    keys.raw_repr()
-    for place in _PLACES
-    for keys in (place, place.add(torch._C.DispatchKey.ADInplaceOrView))
-)
-
-
-def _below(op: Any, compute: Callable[..., Any], keys: Any, *arguments: Any) -> Any:
-    """The op without autograd, of arguments whose keys below autograd are `keys`."""
-    if keys.raw_repr() in _PLAIN:
-        return compute(*arguments)
-    with torch._C._AutoDispatchBelowAutograd():
-        if not torch._C._are_functorch_transforms_active():
-            return op.redispatch(keys, *arguments)
-        # A Function switches derivatives off around its forward. The levels of torch.func that the
-        # dispatcher goes on to switch them off themselves where they have none.
-        with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
-            return op.redispatch(keys, *arguments)
 
 
 class _Network(torch.autograd.Function):
     """``relu_network``: gradients and tangents are one native call each."""
 
     @staticmethod
-    def forward(ctx, keys, slope, last_relu, precision, x, *weights):
-        y, hidden, masks = _below(
+    def forward(ctx, keys, tangent, slope, last_relu, precision, x, *weights):
+        y, hidden, masks = below(
             _keep, kernels.keep, keys, x, list(weights), slope, last_relu, precision
         )
         ctx.options = (len(weights), slope, precision)
         ctx.save_for_backward(x, *weights, *hidden, *masks)
-        if forward_ad._current_level >= 0:
+        if tangent:
             ctx.save_for_forward(x, *weights, *hidden, *masks)
         return y
 
@@ -221,80 +209,66 @@ class _Network(torch.autograd.Function):
         return x, weights, kept[: count - 1], kept[count - 1 :], slope, precision
 
     @staticmethod
+    @opaque
     def backward(ctx, grad_output):
         x, weights, hidden, masks, slope, precision = _Network._saved(ctx)
-        _, _, _, _, input_needed, *weight_needed = ctx.needs_input_grad
-        grads = _backward(
+        _, _, _, _, _, input_needed, *weight_needed = ctx.needs_input_grad
+        plain = not torch.is_grad_enabled() and short_way.nobody_looks(
+            grad_output, [x, *weights, *hidden, *masks]
+        )
+        compute = kernels.backward if plain else _backward
+        grads = compute(
             grad_output, x, weights, hidden, masks, slope, precision, input_needed,
             any(weight_needed),
         )  # fmt: skip
         grad_input = grads[0] if input_needed else None
         grad_weights = grads[1 if input_needed else 0 :] or [None] * len(weights)
         wanted = (g if n else None for g, n in zip(grad_weights, weight_needed, strict=True))
-        return None, None, None, None, grad_input, *wanted
+        return None, None, None, None, None, grad_input, *wanted
 
     @staticmethod
-    def jvp(ctx, _keys, _slope, _last_relu, _precision, v, *_no_changes):
+    @opaque
+    def jvp(ctx, _keys, _kept, _slope, _last_relu, _precision, v, *_no_changes):
         _, weights, _, masks, slope, precision = _Network._saved(ctx)
         return _tangent(v, weights, masks, slope, precision)
 
 
-def _apply(*arguments: Any) -> Any:
-    if not torch._C._are_functorch_transforms_active():
-        return _Network.apply(*arguments)
-    # A transform has dispatched the op to one of its levels already: the graph is of that level.
-    with enable_single_level_autograd_function():
-        return super(torch.autograd.Function, _Network).apply(*arguments)
-
-
-def _has_tangent(tensors: Iterable[Tensor]) -> bool:
-    return forward_ad._current_level >= 0 and any(
-        forward_ad.unpack_dual(t).tangent is not None for t in tensors
-    )
-
-
-def _differentiable(*tensors: Tensor) -> bool:
-    """Whether somebody asks for a derivative with respect to one of them."""
-    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return wanted or _has_tangent(tensors)
-
-
 def _autograd_network(keyset, x, weights, slope, last_relu, precision):
-    if _has_tangent(weights):
+    if has_tangent(weights):
         return composed.keep(x, weights, slope, last_relu)[0]
-    keys = keyset & _AFTER_AUTOGRAD
-    if _differentiable(x, *weights):
-        return _apply(keys, slope, last_relu, precision, x, *weights)
-    return _below(_network, kernels.forward, keys, x, weights, slope, last_relu, precision)
+    keys, tangent = keyset & AFTER_AUTOGRAD, has_tangent([x])
+    if tangent or requires_grad(x, *weights):
+        return apply(_Network, keys, tangent, slope, last_relu, precision, x, *weights)
+    return below(_network, kernels.forward, keys, x, weights, slope, last_relu, precision)
 
 
 def _autograd_keep(keyset, x, weights, slope, last_relu, precision):
-    if _differentiable(x, *weights):
+    if differentiable(x, *weights):
         return composed.keep(x, weights, slope, last_relu)
-    keys = keyset & _AFTER_AUTOGRAD
-    return _below(_keep, kernels.keep, keys, x, weights, slope, last_relu, precision)
+    keys = keyset & AFTER_AUTOGRAD
+    return below(_keep, kernels.keep, keys, x, weights, slope, last_relu, precision)
 
 
 def _autograd_backward(
     keyset, grad_output, x, weights, hidden, masks, slope, precision, input_needed, weights_needed
 ):
-    if _differentiable(grad_output, x, *weights):
+    if differentiable(grad_output, x, *weights):
         # Of the hidden outputs only values were kept: they are made again from x and the weights.
         inputs = [x, *composed.frozen(x, weights[:-1], masks, slope)] if weights_needed else [x]
         return composed.backward(
             grad_output, weights, inputs, masks, slope, input_needed, weights_needed
         )
-    return _below(
-        _backward, kernels.backward, keyset & _AFTER_AUTOGRAD, grad_output, x, weights, hidden,
+    return below(
+        _backward, kernels.backward, keyset & AFTER_AUTOGRAD, grad_output, x, weights, hidden,
         masks, slope, precision, input_needed, weights_needed,
     )  # fmt: skip
 
 
 def _autograd_tangent(keyset, v, weights, masks, slope, precision):
-    if _differentiable(v, *weights):
+    if differentiable(v, *weights):
         return composed.tangent(v, weights, masks, slope)
-    keys = keyset & _AFTER_AUTOGRAD
-    return _below(_tangent, kernels.tangent, keys, v, weights, masks, slope, precision)
+    keys = keyset & AFTER_AUTOGRAD
+    return below(_tangent, kernels.tangent, keys, v, weights, masks, slope, precision)
 
 
 _AUTOGRAD: dict[str, Callable[..., Any]] = {
@@ -304,7 +278,7 @@ _AUTOGRAD: dict[str, Callable[..., Any]] = {
     "relu_network_tangent": _autograd_tangent,
 }
 for _name, _rule in _AUTOGRAD.items():
-    _LIBRARY.impl(_name, _rule, "Autograd", with_keyset=True)
+    _LIBRARY.impl(_name, opaque(_rule), "Autograd", with_keyset=True)
 
 
 # Batches of calls, and autocast -------------------------------------------------------------------
@@ -316,7 +290,7 @@ _BATCHING: dict[str, Callable[..., Any]] = {
     "relu_network_tangent": batching.tangent,
 }
 for _name, _rule in _BATCHING.items():
-    torch.library.register_vmap(f"homfast::{_name}", _rule, lib=_LIBRARY)
+    torch.library.register_vmap(f"homfast::{_name}", opaque(_rule), lib=_LIBRARY)
 
 
 def _batched_backward(grad_output, x, weights, hidden, masks, slope, _precision, *needed):
@@ -328,8 +302,8 @@ def _batched_tangent(v, weights, masks, slope, _precision):
 
 
 # The vmap of autograd.grad(is_grads_batched=True), which knows no rules of ours.
-_LIBRARY.impl("relu_network_backward", _batched_backward, "Batched")
-_LIBRARY.impl("relu_network_tangent", _batched_tangent, "Batched")
+_LIBRARY.impl("relu_network_backward", opaque(_batched_backward), "Batched")
+_LIBRARY.impl("relu_network_tangent", opaque(_batched_tangent), "Batched")
 
 
 def _autocast(device: str, key: Any) -> Callable[..., Tensor]:
@@ -356,4 +330,4 @@ for _device, _key in (
     ("cpu", torch._C.DispatchKey.AutocastCPU),
     ("cuda", torch._C.DispatchKey.AutocastCUDA),
 ):
-    _LIBRARY.impl("relu_network", _autocast(_device, _key), _key.name)
+    _LIBRARY.impl("relu_network", opaque(_autocast(_device, _key)), _key.name)

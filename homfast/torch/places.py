@@ -61,9 +61,14 @@ class Host:
     """The CPU's memory."""
 
     array = staticmethod(numpy_of)
-    tensor = staticmethod(torch.from_numpy)
     empty = staticmethod(_host_arrays.empty)
     empty_masks = staticmethod(_host_arrays.empty_masks)
+
+    @staticmethod
+    def tensor(array: np.ndarray) -> Tensor:
+        """A tensor of that memory; of none, with the strides that PyTorch gives one."""
+        tensor = torch.from_numpy(array)
+        return tensor if array.size else tensor.new_empty(array.shape)
 
     @staticmethod
     def rows(tensor: Tensor) -> np.ndarray:
@@ -117,9 +122,9 @@ class Device:
         return False
 
 
-def place_of(x: Tensor) -> Any:
+def place_of(x: Tensor, name: str = "x") -> Any:
     """`Host` or `Device`, where x is computed; TypeError for what no backend here takes."""
     if x.is_cpu and x.layout is torch.strided:
         return Host
-    checks.check_device(Device.array(x))
+    checks.check_device(Device.array(x), name)
     return Device
