@@ -169,28 +169,33 @@ inline double plain_slope(const py::object& negative_slope) {
   return std::abs(slope) <= std::numeric_limits<float>::max() ? slope : std::nan("");
 }
 
-inline py::object exchanged_forward(const py::object& table, const py::object& x,
-                                    const py::list& weights, const py::object& negative_slope,
-                                    bool last_relu) {
+// run(exchange, x, slope, a zero of x's dtype), if the call is as plain as that.
+template <class Run>
+py::object with_exchange(const py::object& table, const py::object& x,
+                         const py::object& negative_slope, Run run) {
   const double slope = plain_slope(negative_slope);
   const dlpack::Exchange* const exchange = exchange_of(table);
   if (!exchange || std::isnan(slope)) return py::none();
   const ExchangedTensor in(*exchange, x);
-  if (in.holds<float>()) return forward_exchanged<float>(*exchange, in, weights, slope, last_relu);
-  if (in.holds<double>()) return forward_exchanged<double>(*exchange, in, weights, slope, last_relu);
+  if (in.holds<float>()) return run(*exchange, in, slope, float{});
+  if (in.holds<double>()) return run(*exchange, in, slope, double{});
   return py::none();
+}
+
+inline py::object exchanged_forward(const py::object& table, const py::object& x,
+                                    const py::list& weights, const py::object& negative_slope,
+                                    bool last_relu) {
+  return with_exchange(table, x, negative_slope, [&](auto& exchange, auto& in, double slope, auto zero) {
+    return forward_exchanged<decltype(zero)>(exchange, in, weights, slope, last_relu);
+  });
 }
 
 inline py::object exchanged_keep(const py::object& table, const py::object& x,
                                  const py::list& weights, const py::object& negative_slope,
                                  bool last_relu) {
-  const double slope = plain_slope(negative_slope);
-  const dlpack::Exchange* const exchange = exchange_of(table);
-  if (!exchange || std::isnan(slope)) return py::none();
-  const ExchangedTensor in(*exchange, x);
-  if (in.holds<float>()) return keep_exchanged<float>(*exchange, in, weights, slope, last_relu);
-  if (in.holds<double>()) return keep_exchanged<double>(*exchange, in, weights, slope, last_relu);
-  return py::none();
+  return with_exchange(table, x, negative_slope, [&](auto& exchange, auto& in, double slope, auto zero) {
+    return keep_exchanged<decltype(zero)>(exchange, in, weights, slope, last_relu);
+  });
 }
 
 inline py::object exchanged_backward(const py::object& table, const py::object& grad_output,
@@ -198,17 +203,11 @@ inline py::object exchanged_backward(const py::object& table, const py::object& 
                                      const py::list& hidden, const py::list& masks,
                                      const py::object& negative_slope, bool input_needed,
                                      bool weights_needed) {
-  const double slope = plain_slope(negative_slope);
-  const dlpack::Exchange* const exchange = exchange_of(table);
-  if (!exchange || std::isnan(slope)) return py::none();
-  const ExchangedTensor in(*exchange, x), grad(*exchange, grad_output);
-  const auto run = [&](auto zero) {
-    return backward_exchanged<decltype(zero)>(*exchange, grad, in, weights, hidden, masks, slope,
+  return with_exchange(table, x, negative_slope, [&](auto& exchange, auto& in, double slope, auto zero) {
+    const ExchangedTensor grad(exchange, grad_output);
+    return backward_exchanged<decltype(zero)>(exchange, grad, in, weights, hidden, masks, slope,
                                               input_needed, weights_needed);
-  };
-  if (in.holds<float>()) return run(float{});
-  if (in.holds<double>()) return run(double{});
-  return py::none();
+  });
 }
 
 }  // namespace homfast
