@@ -43,6 +43,7 @@ FIGURES = {
     "callers": "C1",
     "operators": "O1",
     "process": "S18",
+    "input_kinds": "S19",
     "refusals": "S19",
     "entries": "S25",
 }

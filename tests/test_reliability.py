@@ -16,7 +16,7 @@ from engines import NATIVE_ENGINES, REFERENCE
 from processes import output
 from test_process import looks
 
-from homfast.selftesting import refusals, run
+from homfast.selftesting import input_kinds, refusals, run
 from homfast.selftesting.cases import DTYPES, Outcome, cases
 from homfast.selftesting.ideas import IDEAS
 
@@ -121,7 +121,8 @@ def test_every_idea_has_a_figure_and_can_hold():
     scores, contract = load("scores"), load("contract")
     assert set(contract.FIGURES) == set(IDEAS)
     assert set(contract.FIGURES.values()) <= set(scores.FIGURES) >= set(scores.LEAST)
-    assert scores.LEAST["S19"] == len(DTYPES) * len(refusals.CORNERS)
+    corners = refusals.CORNERS + input_kinds.CORNERS
+    assert scores.LEAST["S19"] == len(DTYPES) * len(corners)
     for idea, name in contract.FIGURES.items():
         if name != "S19":  # which has corners alone
             assert scores.LEAST[name] <= run.FULL.get(idea, run.FULL_OF_OTHERS)

@@ -19,6 +19,7 @@ IDEAS = (
     "entries",
     "operators",
     "process",
+    "input_kinds",
     "refusals",
 )
 
