@@ -6,6 +6,7 @@ at which way a call goes.
 
 import ctypes
 import itertools
+from unittest import mock
 
 import pytest
 
@@ -37,9 +38,13 @@ def chain(widths, slope=0.0, last_relu=False, dtype=torch.float32):
 @torch.no_grad()
 def by_the_op(net, x):
     (part,) = net._parts()
-    return torch.ops.homfast.relu_network(
-        x, part.weights(), part.slope, part.last_relu, net.precision
-    )
+    return the_op(x, part.weights(), part.slope, part.last_relu, net.precision)
+
+
+def the_op(*arguments):
+    """Of PyTorch's dispatcher, and without the exchange of memory."""
+    with mock.patch.object(short_way, "EXCHANGE", None):
+        return torch.ops.homfast.relu_network(*arguments)
 
 
 @pytest.fixture
@@ -119,7 +124,7 @@ def test_what_goes_the_long_way(ways):
     for name, x in cases.items():
         ways.clear()
         y = net(x)
-        assert not any(ways), name
+        assert any(ways) == (name == "negated"), name  # which the op has negated by then
         assert torch.equal(y, by_the_op(net, x)) and y.shape == (*x.shape[:-1], 3), name
     large, x = chain((2000, 1001)), torch.randn(1, 2000)
     assert torch.equal(large(x), by_the_op(large, x)) and not any(ways)
@@ -223,6 +228,17 @@ def test_gradients_that_go_the_long_way(ways):
     assert torch.autograd.gradcheck(net, (leaf,))
 
 
+def test_zeros_without_memory(ways):
+    """As forward mode passes for tangents that nobody gave: they have no values to look at."""
+    weight, x = torch.randn(3, 4, requires_grad=True), torch.randn(1, 4)
+    none = torch._efficientzerotensor
+    with torch.no_grad():
+        assert torch.equal(linear_relu(none(1, 4), weight), torch.zeros(1, 3))
+        assert torch.equal(linear_relu(x, none(3, 4)), torch.zeros(1, 3))
+    linear_relu(x, weight).backward(none(1, 3))
+    assert torch.equal(weight.grad, torch.zeros(3, 4))
+
+
 def test_inference_mode(ways):
     net, x = chain((6, 40, 3)), torch.randn(2, 6)
     with torch.inference_mode():
@@ -304,17 +320,19 @@ def test_no_memory_for_the_result(ways, monkeypatch):
 def test_functions_and_layers(ways):
     x, weight = torch.randn(2, 6), torch.randn(40, 6)
     for slope in (0.0, -1.5):
-        y = torch.ops.homfast.relu_network(x, [weight], slope, True, "highest")
+        y = the_op(x, [weight], slope, True, "highest")
         assert torch.equal(linear_relu(x, weight, slope), y)
         layer = LinearReLU(6, 40, negative_slope=slope)
         layer.weight.copy_(weight)
         assert torch.equal(layer(x), y)
-    y = torch.ops.homfast.relu_network(x, [weight, weight.mT.contiguous()], 0.0, False, "highest")
+    y = the_op(x, [weight, weight.mT.contiguous()], 0.0, False, "highest")
     assert torch.equal(relu_network(x, [weight, weight.mT.contiguous()]), y)
     assert ways == [True] * 5
     ways.clear()
-    y = torch.ops.homfast.relu_network(x, [weight], 1.0, True, "highest")
+    y = the_op(x, [weight], 1.0, True, "highest")
     assert torch.equal(linear_relu(x, weight, 1), y), "an integer for a slope"
+    assert ways == [True], "the op takes the exchange too"
+    ways.clear()
     for bad in (torch.inf, torch.nan, 1e39):
         with pytest.raises(ValueError, match="negative_slope"):
             linear_relu(x, weight, bad)

@@ -18,7 +18,8 @@ from torch.autograd import forward_ad
 Tensor: TypeAlias = torch.Tensor
 Function = TypeVar("Function", bound=Callable[..., Any])
 AFTER_AUTOGRAD = torch._C._after_autograd_keyset
-_PLACES = map(torch._C.DispatchKeySet, (torch._C.DispatchKey.CPU, torch._C.DispatchKey.CUDA))
+HOST = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+_PLACES = HOST, torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 # No mode, transform or subclass looks at the call: then the dispatcher is left out.
 _PLAIN = frozenset(
     keys.raw_repr()

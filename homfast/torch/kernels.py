@@ -25,6 +25,9 @@ def forward(
     x: Tensor, weights: list[Tensor], slope: float, last_relu: bool, precision: str
 ) -> Tensor:
     """The network at the rows of x."""
+    short = short_way.forward(x, weights, slope, last_relu, precision)
+    if short is not None:
+        return short
     at = place_of(x)
     if x.dtype is torch.bfloat16:
         checks.check_network(x, weights)
@@ -50,14 +53,14 @@ def keep(
     x: Tensor, weights: list[Tensor], slope: float, last_relu: bool, precision: str
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The network at x, the outputs of its hidden layers, and the bits of its units."""
+    short = short_way.keep(x, weights, slope, last_relu, precision)
+    if short is not None:
+        return short
     at = place_of(x)
     if x.dtype is torch.bfloat16:
         checks.check_network(x, weights)
         y, hidden, masks = keep(x.float(), _wide(weights), slope, last_relu, precision)
         return y.to(torch.bfloat16), hidden, masks
-    short = short_way.keep(x, weights, slope, last_relu, precision)
-    if short is not None:
-        return short
     if at.is_short(x) or last_relu:
         try:
             return _keep_by_layer(at, x, weights, slope, last_relu, precision)

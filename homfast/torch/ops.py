@@ -17,6 +17,7 @@ from homfast import _arrays
 from homfast.torch import batching, checks, composed, kernels, short_way
 from homfast.torch.dispatch import (
     AFTER_AUTOGRAD,
+    HOST,
     apply,
     below,
     differentiable,
@@ -73,9 +74,6 @@ def linear_relu(
     ValueError
         Shapes that do not match.
     """
-    y = short_way.network(x, [weight], negative_slope, True, precision)
-    if y is not None:
-        return y
     checks.check_tensor(weight, "weight")
     return network(x, [weight], negative_slope, True, precision)
 
@@ -107,9 +105,6 @@ def relu_network(
         As in `linear_relu`; the message names the weight.
     """
     weights = list(weights)
-    y = short_way.network(x, weights, negative_slope, False, precision)
-    if y is not None:
-        return y
     for index, weight in enumerate(weights):
         if not isinstance(weight, Tensor) or weight.is_nested:
             checks.check_tensor(weight, f"weights[{index}]")
@@ -124,8 +119,8 @@ def network(
         checks.check_tensor(x, "x")
     if type(negative_slope) is float and short_way.nobody_looks(x, weights):
         options = negative_slope, last_relu, precision
-        if short_way.is_recorded(x, weights):
-            return _Network.apply(_HOST, False, *options, x, *weights)
+        if requires_grad(x, *weights):
+            return _Network.apply(HOST, False, *options, x, *weights)
         return kernels.forward(x, weights, *options)
     return _network(x, weights, negative_slope, last_relu, precision)
 
@@ -183,8 +178,6 @@ for _name, _fake in _FAKES.items():
 
 
 # Derivatives --------------------------------------------------------------------------------------
-
-_HOST = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 
 
 class _Network(torch.autograd.Function):

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from homfast.torch import ops, short_way
+from homfast.torch import ops
 from homfast.torch.checks import DTYPES
 
 Tensor: TypeAlias = torch.Tensor
@@ -42,11 +42,6 @@ class Part:
 
     def weights(self) -> list[Tensor] | None:
         """The weights as they are now; None if we do not run the children, or no longer."""
-        found = self._found_weights()
-        return found if found and all(w.dtype in DTYPES for w in found) else None
-
-    def _found_weights(self) -> list[Tensor] | None:
-        """As `weights`, of any dtype."""
         if self.slope is None or any(self.hooks):
             return None
         for attributes in self.attributes:
@@ -57,6 +52,8 @@ class Part:
             weight = parameters.get("weight")
             if weight is None or parameters.get("bias", self) is not None:
                 return None
+            if weight.dtype not in DTYPES:
+                return None
             found.append(weight)
         for child in self.leaky:
             if child.negative_slope != self.slope:
@@ -65,13 +62,9 @@ class Part:
 
     def __call__(self, x: Any, precision: str) -> Any:
         """The children at x: as one op, or as they are."""
-        weights = self._found_weights()
+        weights = self.weights()
         if weights is not None:
-            y = short_way.network(x, weights, self.slope, self.last_relu, precision)
-            if y is not None:
-                return y
-            if all(w.dtype in DTYPES for w in weights):
-                return ops.network(x, weights, self.slope, self.last_relu, precision)
+            return ops.network(x, weights, self.slope, self.last_relu, precision)
         for child in self.children:
             x = child(x)
         return x

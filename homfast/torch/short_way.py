@@ -32,14 +32,17 @@ _profiles = torch._C._autograd._profiler_enabled
 _KINDS = (Tensor, torch.nn.Parameter)
 
 
-def network(
-    x: Any, weights: list[Tensor], slope: Any, last_relu: bool, precision: str
+def forward(
+    x: Tensor, weights: list[Tensor], slope: Any, last_relu: bool, precision: str
 ) -> Tensor | None:
-    """The network at x, with the bits of the op; None for what has to go through the op."""
-    if precision == "highest" and not is_recorded(x, weights) and nobody_looks(x, weights):
-        forward = getattr(_backends.automatic(), "exchanged_forward", None)
-        if forward is not None and EXCHANGE is not None:
-            return forward(EXCHANGE, x, weights, slope, last_relu)
+    """As `homfast.torch.kernels.forward`, for few rows; None for what goes another way.
+
+    Tensors are such as kernels get: values, that nobody negates or differentiates on the way.
+    """
+    if precision == "highest":
+        compute = getattr(_backends.automatic(), "exchanged_forward", None)
+        if compute is not None and EXCHANGE is not None:
+            return compute(EXCHANGE, x, weights, slope, last_relu)
     return None
 
 
@@ -47,7 +50,7 @@ def keep(
     x: Tensor, weights: list[Tensor], slope: Any, last_relu: bool, precision: str
 ) -> tuple[Tensor, list[Tensor], list[Tensor]] | None:
     """As `homfast.torch.kernels.keep`, for few rows."""
-    if precision == "highest" and _lie_here(x, weights):
+    if precision == "highest":
         kept = getattr(_backends.automatic(), "exchanged_keep", None)
         if kept is not None and EXCHANGE is not None:
             return kept(EXCHANGE, x, weights, slope, last_relu)
@@ -66,7 +69,7 @@ def backward(
     weights_needed: bool,
 ) -> list[Tensor] | None:
     """As `homfast.torch.kernels.backward`, for few rows."""
-    if precision == "highest" and _lie_here(grad_output, [x, *weights, *hidden, *masks]):
+    if precision == "highest":
         gradients = getattr(_backends.automatic(), "exchanged_backward", None)
         if gradients is not None and EXCHANGE is not None:
             return gradients(
@@ -78,31 +81,18 @@ def backward(
 
 def nobody_looks(x: Any, weights: list[Tensor]) -> bool:
     """Whether a call is of plain tensors, and no mode, transform or observer sees it but us."""
+    for weight in weights:
+        if type(weight) not in _KINDS or weight.is_neg() or weight._is_zerotensor():
+            return False
     return (
         not _traces()
         and type(x) is Tensor
-        and _lie_here(x, weights)
+        and x.is_cpu
+        and not x.is_neg()
+        and not x._is_zerotensor()
         and _included().raw_repr() in _PLAIN
         and not _autocasts("cpu")
         and forward_ad._current_level < 0
         and not _function_modes()
         and not _profiles()
     )
-
-
-def is_recorded(x: Any, weights: list[Tensor]) -> bool:
-    """Whether autograd wants to differentiate a call."""
-    if not torch.is_grad_enabled():
-        return False
-    for tensor in weights:
-        if getattr(tensor, "requires_grad", False):
-            return True
-    return getattr(x, "requires_grad", False)
-
-
-def _lie_here(x: Any, others: list[Tensor]) -> bool:
-    """Whether tensors may be values in the memory of the CPU: what a look at it would not tell."""
-    for tensor in others:
-        if type(tensor) not in _KINDS or tensor.is_neg():
-            return False
-    return type(x) in _KINDS and x.is_cpu and not x.is_neg()
