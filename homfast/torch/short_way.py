@@ -81,12 +81,13 @@ def backward(
 
 def nobody_looks(x: Any, weights: list[Tensor]) -> bool:
     """Whether a call is of plain tensors, and no mode, transform or observer sees it but us."""
+    if _traces():
+        return False
     for weight in weights:
         if type(weight) not in _KINDS or weight.is_neg() or weight._is_zerotensor():
             return False
     return (
-        not _traces()
-        and type(x) is Tensor
+        type(x) is Tensor
         and x.is_cpu
         and not x.is_neg()
         and not x._is_zerotensor()
