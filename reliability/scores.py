@@ -109,13 +109,16 @@ def told(*command: str) -> str:
 
 
 def processor() -> str:
-    """Its name, of Linux."""
+    """Its name and widest vectors, of Linux: what there was to ask."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    told_of = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    name = told_of.get("model name") or platform.machine()
+    flags = told_of.get("flags", "").split()
+    widest = next((flag for flag in ("amx_tile", "avx512f", "avx2") if flag in flags), "")
+    return f"{name} ({widest})" if widest else name
 
 
 def outdated(commit: str) -> bool:
