@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from homfast import _tensors
 from homfast._backends.device_library import is_on_device
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -68,6 +69,8 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
         )
     if library == "jaxlib" and value.is_deleted():
         raise TypeError(f"{name}: got a JAX array whose memory was deleted or donated; make a copy")
+    if _tensors.is_tensor(value):
+        _tensors.check_values(value, name)
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
         try:
             kind = int(value.__dlpack_device__()[0])
@@ -81,16 +84,6 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
                 f"{name}: got a {_type_name(value)} on a device (DLPack device type {kind}), "
                 "wanted an array in CPU memory; move it there yourself, homfast never does"
                 f"{_OTHERS if kind in (2, 13) and not is_on_device(value) else ''}"
-            )
-        if hasattr(value, "is_neg") and value.is_neg():
-            raise TypeError(
-                f"{name}: got a lazily negated tensor, whose memory holds the other sign; "
-                f"pass {name}.resolve_neg()"
-            )
-        if getattr(value, "requires_grad", False):
-            raise TypeError(
-                f"{name}: got a tensor that requires grad, whose graph would be lost; "
-                f"pass {name}.detach()"
             )
         if str(getattr(value, "dtype", "")) == "torch.bfloat16":
             import torch
@@ -338,7 +331,7 @@ def result_like(result: np.ndarray, source: Any) -> Any:
     if isinstance(source, np.ndarray):
         return result.view(source.dtype) if result.dtype == BFLOAT16 else result
     module = type(source).__module__.partition(".")[0]
-    if module == "torch":
+    if _tensors.is_tensor(source):
         import torch
 
         if result.dtype == BFLOAT16:

@@ -101,6 +101,97 @@ def test_torch_that_is_refused(engine, torch, arrays):
         homfast.linear(arrays["x"], weight, out=grad, backend=engine.backend)
 
 
+def test_torch_memory_that_is_not_there(torch):
+    """Freed, shortened, of a fake, of a subclass without any, or never given."""
+    from torch._subclasses import FakeTensorMode
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    weight, freed, short = torch.ones(5, 7), torch.ones(3, 7), torch.ones(3, 7)
+    freed.untyped_storage().resize_(0)
+    short.untyped_storage().resize_(3 * 7 * 4 - 1)
+    with FakeTensorMode():
+        fake = torch.full((3, 7), 5.0)
+    op, net = homfast.measure.Gaussian(4, 7, seed=1), homfast.ReLUNetwork.random([7, 5], seed=0)
+    for call in (op, net, lambda x: homfast.linear(x, weight)):
+        for x in (freed, short, torch._efficientzerotensor(3, 7)):
+            with pytest.raises(ValueError, match=r"^x: got a tensor of shape .* memory was freed"):
+                call(x)
+        for x in (fake, TwoTensor(torch.ones(3, 7), torch.ones(3, 7))):
+            with pytest.raises(TypeError, match=r"^x: got a (Fake|Two)Tensor, which has no memory"):
+                call(x)
+    with pytest.raises(ValueError, match=r"^weight: got a tensor .* memory was freed"):
+        homfast.linear_relu(torch.ones(2, 7), freed)
+    freed.untyped_storage().resize_(3 * 7 * 4)
+    freed.fill_(1)
+    assert torch.equal(op(freed), op(torch.ones(3, 7)))
+    assert op(torch.empty(0, 7)).shape == (0, 4)
+    edge = torch.arange(9.0)[2:].expand(3, 7)
+    assert torch.equal(op(edge), op(edge.clone()))
+
+
+def test_torch_graphs_that_would_be_lost(torch):
+    """Tangents and traces: they are refused, as gradients are, with what keeps them."""
+    from torch.autograd import forward_ad
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    x, weight = torch.ones(3, 7), torch.ones(5, 7)
+    op, net = homfast.measure.Gaussian(4, 7, seed=1), homfast.ReLUNetwork.random([7, 5], seed=0)
+    for call in (op, net, lambda x: homfast.linear_relu(x, weight)):
+        with (
+            forward_ad.dual_level(),
+            pytest.raises(TypeError, match=r"tangent would be lost; call homfast\.torch"),
+        ):
+            call(forward_ad.make_dual(x, x))
+        for transform in (
+            lambda f: make_fx(f)(x),
+            lambda f: torch.jit.trace(lambda z: f(z), x),
+            lambda f: torch.vmap(f)(x),
+            lambda f: torch.func.jvp(f, (x,), (x,)),
+            lambda f: torch.func.vjp(f, x),
+        ):
+            with pytest.raises(TypeError, match=r"^x: got .* homfast\.torch, or op\.to_torch"):
+                transform(call)
+        with forward_ad.dual_level():
+            call(x)
+
+
+def test_torch_compiled_around_a_call(torch):
+    """The graph ends before it, and the call runs as it is."""
+    x, weight = torch.randn(3, 7), torch.randn(5, 7)
+    op, net = homfast.measure.Gaussian(4, 7, seed=1), homfast.ReLUNetwork.random([7, 5], seed=0)
+    for call in (op, net, lambda x: homfast.linear_relu(x, weight)):
+        torch._dynamo.reset()
+        compiled = torch.compile(lambda x, call=call: call(2 * x) + 1, backend="eager")
+        for _ in range(2):
+            assert torch.equal(compiled(x), call(2 * x) + 1)
+        with pytest.raises(torch._dynamo.exc.Unsupported):
+            torch.compile(lambda x, call=call: call(x), backend="eager", fullgraph=True)(x)
+
+
+def test_torch_subclass_gives_a_tensor(torch):
+    class Named(torch.Tensor):
+        pass
+
+    x, weight = torch.ones(3, 7), torch.ones(5, 7)
+    for kind in (lambda t: t.as_subclass(Named), lambda t: torch.nn.Parameter(t, False)):
+        y, mask = homfast.linear_relu(kind(x), weight, return_mask=True)
+        assert isinstance(y, torch.Tensor) and isinstance(mask, torch.Tensor)
+        assert isinstance(homfast.measure.Gaussian(4, 7, seed=1)(kind(x)), torch.Tensor)
+
+
+def test_torch_layouts_and_lazy_values(torch):
+    x, op = torch.ones(3, 7), homfast.measure.Gaussian(4, 7, seed=1)
+    spectrum = homfast.measure.Fourier(4, 7, seed=1)
+    for call, bad, fix in (
+        (op, x.to_sparse(), r"layout torch.sparse_coo.*to_dense"),
+        (op, torch.nested.as_nested_tensor([x[0], x[1]]), r"nested.*to_padded_tensor"),
+        (spectrum, torch.complex(x, x).conj(), r"conjugated.*resolve_conj"),
+        (op, torch.complex(x, x).conj().imag, r"negated.*resolve_neg"),
+    ):
+        with pytest.raises(TypeError, match=f"^x: got a .*{fix}"):
+            call(bad)
+
+
 def test_torch_lazy_negation(engine, torch, arrays):
     """z.conj().imag shares memory that holds the other sign: its values, or TypeError."""
     x = torch.from_numpy(arrays["x"])

@@ -14,6 +14,7 @@ import homfast  # noqa: E402
 from homfast import _backends  # noqa: E402
 from homfast._backends import cuda  # noqa: E402
 from homfast.torch import (  # noqa: E402
+    LinearReLU,
     ReLUNetwork,
     checks,
     from_sequential,
@@ -389,3 +390,46 @@ def test_without_torch(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport homfast\n"
     code += "try:\n    homfast.torch\nexcept ImportError as error:\n    print(error)"
     assert "pip install 'homfast[torch]'" in output(code)
+
+
+def test_options_that_are_none():
+    """A tensor for a slope would lose its gradient; others the schema would not name."""
+    x, weight = torch.randn(3, 7), torch.randn(4, 7)
+    calls = (linear_relu, lambda x, w, *args, **kw: relu_network(x, [w], *args, **kw))
+    for call in calls:
+        for bad in ("a", None, 1j, torch.tensor(0.2, requires_grad=True), torch.tensor([0.2])):
+            with pytest.raises(TypeError, match=r"^negative_slope: got .*, wanted a number"):
+                call(x, weight, bad)
+        for bad in (3, None, "low"):
+            with pytest.raises(ValueError, match=r"^precision: got .*, wanted .*'highest'"):
+                call(x, weight, precision=bad)
+        wanted = call(x, weight, 0.5)
+        for number in (np.float32(0.5), np.float64(0.5)):
+            assert torch.equal(call(x, weight, number), wanted)
+        assert torch.equal(call(x, weight, 1), call(x, weight, 1.0))
+
+
+def test_weights_that_are_no_list():
+    x, weight = torch.randn(3, 7), torch.randn(4, 7)
+    for bad, wanted in (
+        (None, "got NoneType, wanted a list"),
+        (weight, r"one tensor.*\[weights\]"),
+    ):
+        with pytest.raises(TypeError, match=f"^weights: .*{wanted}"):
+            relu_network(x, bad)
+    with pytest.raises(ValueError, match=r"^weights: got an empty list"):
+        relu_network(x, [])
+
+
+def test_weights_without_numbers_to_move():
+    with pytest.raises(TypeError, match=r"weights\[0\]: is on meta .*to_empty\(device='cpu'\)"):
+        LinearReLU(7, 5, device="meta")(torch.ones(2, 7))
+
+
+def test_wrappers_of_a_transform_that_is_over():
+    """Of `torch.func`, whose tensors can leave it."""
+    weight, left = torch.randn(4, 7), []
+    for rows in (1, 3, 65):
+        x = torch.randn(rows, 7)
+        torch.func.grad(lambda z: left.append(z) or z.sum())(x)
+        assert torch.equal(linear_relu(left[-1], weight), linear_relu(x, weight))

@@ -181,6 +181,46 @@ def test_torch_func(name):
     assert_close(transform(ours, parameters, x), transform(wanted, parameters, x))
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
+@pytest.mark.parametrize("count", [3, 65])
+def test_torch_func_within_modes(mode, count):
+    """Values, and who requires a gradient: of the eager model, also with the mode inside."""
+    model = nn.Sequential(
+        nn.Linear(7, 5, bias=False), nn.ReLU(), nn.Linear(5, 2, bias=False)
+    ).double()
+    net, x = homfast.torch.from_sequential(model), torch.randn(count, 7, dtype=torch.float64)
+
+    def vjp(f):
+        y, back = torch.func.vjp(f, x)
+        return y, *back(torch.ones_like(y))
+
+    transforms = {
+        "vjp": vjp,
+        "jvp": lambda f: torch.func.jvp(f, (x,), (x,)),
+        "jacfwd": lambda f: (torch.func.jacfwd(f)(x[:3]),),
+        "jacrev": lambda f: (torch.func.jacrev(f)(x[:3]),),
+        "vmap of jvp": lambda f: torch.vmap(lambda z: torch.func.jvp(f, (z,), (z,)))(x),
+        "grad": lambda f: (torch.func.grad(lambda z: (f(z) * z.sum()).sum())(x),),
+    }
+
+    def inside(f):
+        def within(z):
+            with mode():
+                return f(z)
+
+        return within
+
+    for name, transform in transforms.items():
+        with mode():
+            wanted, got = transform(model), transform(net)
+        pairs = [*zip(wanted, got, strict=True)]
+        if mode is not torch.inference_mode:  # which torch.func does not enter
+            pairs += zip(transform(inside(model)), transform(inside(net)), strict=True)
+        for theirs, ours in pairs:
+            torch.testing.assert_close(ours.detach(), theirs.detach(), msg=name)
+            assert ours.requires_grad == theirs.requires_grad, name
+
+
 def test_batched_gradients_of_autograd():
     """``is_grads_batched``, which has another vmap than torch.func."""
     x, parameters = rows(3).requires_grad_(), weights(model())

@@ -47,6 +47,10 @@ class Cosine(_Orthonormal):
     `homfast._backends.permutation` specifies them. Candes and Tao, IEEE Trans. Inf. Theory 52,
     2006; Rudelson and Vershynin, Comm. Pure Appl. Math. 61, 2008.
 
+    Products are fast transforms, whose error is bounded by norms and not by the terms of each
+    result: at most (8 + 2 log2 n) roundings of ||a_i|| ||x||, a_i a row of the matrix (Higham,
+    Accuracy and Stability of Numerical Algorithms, chapter 24).
+
     Examples
     --------
     >>> from homfast.measure import Cosine
@@ -97,7 +101,7 @@ class Fourier(_Orthonormal):
     Notes
     -----
     The matrix is ``scipy.fft.fft(numpy.eye(n), norm="ortho")[op.row_indices]`` times the scale;
-    rows as in `Cosine`. The norm on real signals is smaller, and found by iteration.
+    rows and errors as in `Cosine`. The norm on real signals is smaller, and found by iteration.
 
     Examples
     --------

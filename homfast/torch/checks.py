@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -27,6 +28,42 @@ def check_tensor(value: object, name: str) -> None:
         )
 
 
+def check_weights(weights: object) -> list[torch.Tensor]:
+    """The weights of a network as a list of tensors; TypeError for what is none."""
+    if isinstance(weights, torch.Tensor):
+        raise TypeError(
+            f"weights: got one tensor of shape {tuple(weights.shape)}, wanted a list of matrices; "
+            "pass [weights]"
+        )
+    try:
+        found = list(weights)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(
+            f"weights: got {_arrays._type_name(weights)}, wanted a list of torch.Tensor"
+        ) from None
+    for index, weight in enumerate(found):
+        if not isinstance(weight, torch.Tensor) or weight.is_nested:
+            check_tensor(weight, f"weights[{index}]")
+    return found
+
+
+def check_options(negative_slope: Any, precision: Any) -> None:
+    """TypeError or ValueError for what the op's schema would only say that it is of another type.
+
+    A tensor would be a number to it, and its gradient lost. What stands for a number in a trace
+    passes.
+    """
+    symbols = torch.SymFloat, torch.SymInt
+    stands_for_one = isinstance(negative_slope, symbols) or (
+        hasattr(type(negative_slope), "__torch_function__")
+        and not isinstance(negative_slope, torch.Tensor)
+    )
+    if not stands_for_one:
+        _arrays.check_slope(negative_slope)
+    if not isinstance(precision, str):
+        raise ValueError(f"precision: got {precision!r}, wanted 'highest', 'high' or 'medium'")
+
+
 def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
     """ValueError or TypeError unless `weights` chain and `x` can enter them."""
     check_layout(x, "x")
@@ -40,9 +77,12 @@ def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
                 f"{name}: got shape {tuple(weight.shape)}, wanted (out_features, in_features)"
             )
         if weight.device != x.device:
+            move = f"to({str(x.device)!r})"
+            if weight.is_meta:  # without numbers to move
+                move = f"to_empty(device={str(x.device)!r}), and load its state_dict"
             raise TypeError(
                 f"{name}: is on {weight.device} and x on {x.device}; move one of them, for "
-                f"instance model.to({str(x.device)!r}), homfast never does"
+                f"instance model.{move}; homfast never does"
             )
         if weight.dtype != x.dtype:
             raise TypeError(
@@ -52,7 +92,8 @@ def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
     if x.dtype not in DTYPES:
         raise TypeError(
             f"x: got {x.dtype}, wanted torch.float32, torch.float64 or torch.bfloat16; "
-            "pass x.float() if that loses nothing you need"
+            "pass x.float() to weights.float(), of a module model.float(), if that loses nothing "
+            "you need"
         )
     if x.dim() == 0 or x.shape[-1] != weights[0].shape[1]:
         raise ValueError(

@@ -55,7 +55,7 @@ class Replacement:
     def __str__(self) -> str:
         lines = [f"replaced {name or 'the model'}: {what}" for name, what in self.replaced.items()]
         lines += [f"kept {name or 'the model'}: {why}" for name, why in self.kept.items()]
-        return "\n".join(lines) or "nothing to replace: the model has no linear layers"
+        return "\n".join(lines) or "nothing to replace: no linear layer that homfast does not run"
 
 
 def replace(model: nn.Module, *, precision: str = "highest") -> Replacement:
@@ -198,6 +198,8 @@ def _check_module(model: object) -> None:
 
 def _why_not(child: nn.Module) -> str:
     """Why a linear layer or an activation is in no op, whatever stands beside it."""
+    if isinstance(child, nn.modules.lazy.LazyModuleMixin):
+        return "has no weight yet; run the model once, and replace it then"
     if type(child) not in (nn.Linear, *ACTIVATIONS):
         return f"is a {type(child).__name__}, which may compute something else"
     if child._parameters.get("bias") is not None:

@@ -8,7 +8,7 @@ where nothing does, to what computes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch._C._dynamo import eval_frame
@@ -17,15 +17,32 @@ from torch.autograd import forward_ad
 
 Tensor: TypeAlias = torch.Tensor
 Function = TypeVar("Function", bound=Callable[..., Any])
-AFTER_AUTOGRAD = torch._C._after_autograd_keyset
-HOST = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
-_PLACES = HOST, torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+_AFTER_AUTOGRAD = torch._C._after_autograd_keyset
+_HOST = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+_PLACES = _HOST, torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 # No mode, transform or subclass looks at the call: then the dispatcher is left out.
 _PLAIN = frozenset(
     keys.raw_repr()
     for place in _PLACES
     for keys in (place, place.add(torch._C.DispatchKey.ADInplaceOrView))
 )
+
+
+class Entry(NamedTuple):
+    """How an op was entered: the keys below autograd, and whether derivatives were on, each way."""
+
+    keys: Any
+    grad: bool
+    forward_grad: bool
+
+
+PLAIN_ENTRY = Entry(_HOST, True, True)  # of what never was at the dispatcher
+
+
+def entry(keyset: Any) -> Entry:
+    """How a kernel for the key Autograd was entered; asked before a Function switches modes off."""
+    keys = keyset & _AFTER_AUTOGRAD
+    return Entry(keys, torch.is_grad_enabled(), torch._C._is_fwd_grad_enabled())
 
 
 def opaque(kernel: Function) -> Function:
@@ -40,17 +57,20 @@ def opaque(kernel: Function) -> Function:
     return kernel
 
 
-def below(op: Any, compute: Callable[..., Any], keys: Any, *arguments: Any) -> Any:
-    """The op without autograd, of arguments whose keys below autograd are `keys`."""
-    if keys.raw_repr() in _PLAIN:
+def below(op: Any, compute: Callable[..., Any], at: Entry, *arguments: Any) -> Any:
+    """The op without autograd, as it was entered."""
+    if at.keys.raw_repr() in _PLAIN:
         return compute(*arguments)
     with torch._C._AutoDispatchBelowAutograd():
         if not torch._C._are_functorch_transforms_active():
-            return op.redispatch(keys, *arguments)
+            return op.redispatch(at.keys, *arguments)
         # A Function switches derivatives off around its forward. The levels of torch.func that the
         # dispatcher goes on to switch them off themselves where they have none.
-        with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
-            return op.redispatch(keys, *arguments)
+        with (
+            torch.set_grad_enabled(at.grad),
+            forward_ad._set_fwd_grad_enabled(at.forward_grad),
+        ):
+            return op.redispatch(at.keys, *arguments)
 
 
 def apply(function: Any, *arguments: Any) -> Any:

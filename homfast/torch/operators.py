@@ -15,7 +15,7 @@ import torch
 
 from homfast.measure.operator import Operator
 from homfast.torch import checks
-from homfast.torch.dispatch import AFTER_AUTOGRAD, apply, below, dual, opaque
+from homfast.torch.dispatch import Entry, apply, below, dual, entry, opaque
 from homfast.torch.places import place_of
 
 Tensor: TypeAlias = torch.Tensor
@@ -114,10 +114,10 @@ def _fake(x: Tensor, key: int, adjoint: bool) -> Tensor:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, keys: Any, x: Tensor, key: int, adjoint: bool) -> Tensor:
+    def forward(ctx: Any, at: Entry, x: Tensor, key: int, adjoint: bool) -> Tensor:
         # The module itself, so that the way back does not need that somebody else keeps it.
         ctx.options = _module(key), adjoint, x.is_complex()
-        return below(_measure, _compute, keys, x, key, adjoint)
+        return below(_measure, _compute, at, x, key, adjoint)
 
     @staticmethod
     @opaque
@@ -132,10 +132,10 @@ def _autograd(keyset: Any, x: Tensor, key: int, adjoint: bool) -> Tensor:
     if tangent is not None:  # not by a jvp of the Function, which does not see outer levels
         y, dy = _measure(primal, key, adjoint), _measure(tangent, key, adjoint)
         return torch._VF._make_dual(y, dy, level=0)
-    keys = keyset & AFTER_AUTOGRAD
+    at = entry(keyset)
     if x.requires_grad and torch.is_grad_enabled():
-        return apply(_Product, keys, x, key, adjoint)
-    return below(_measure, _compute, keys, x, key, adjoint)
+        return apply(_Product, at, x, key, adjoint)
+    return below(_measure, _compute, at, x, key, adjoint)
 
 
 def _batched(

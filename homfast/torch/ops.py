@@ -16,11 +16,11 @@ import torch
 from homfast import _arrays
 from homfast.torch import batching, checks, composed, kernels, short_way
 from homfast.torch.dispatch import (
-    AFTER_AUTOGRAD,
-    HOST,
+    PLAIN_ENTRY,
     apply,
     below,
     differentiable,
+    entry,
     has_tangent,
     opaque,
     requires_grad,
@@ -104,11 +104,7 @@ def relu_network(
     TypeError, ValueError
         As in `linear_relu`; the message names the weight.
     """
-    weights = list(weights)
-    for index, weight in enumerate(weights):
-        if not isinstance(weight, Tensor) or weight.is_nested:
-            checks.check_tensor(weight, f"weights[{index}]")
-    return network(x, weights, negative_slope, False, precision)
+    return network(x, checks.check_weights(weights), negative_slope, False, precision)
 
 
 def network(
@@ -117,11 +113,13 @@ def network(
     """The op, which would say of what is no tensor only that its schema has one there."""
     if not isinstance(x, Tensor) or x.is_nested:
         checks.check_tensor(x, "x")
-    if type(negative_slope) is float and short_way.nobody_looks(x, weights):
+    plain = type(negative_slope) is float and type(precision) is str
+    if plain and short_way.nobody_looks(x, weights):
         options = negative_slope, last_relu, precision
         if requires_grad(x, *weights):
-            return _Network.apply(HOST, False, *options, x, *weights)
+            return _Network.apply(PLAIN_ENTRY, False, *options, x, *weights)
         return kernels.forward(x, weights, *options)
+    checks.check_options(negative_slope, precision)
     return _network(x, weights, negative_slope, last_relu, precision)
 
 
@@ -184,9 +182,9 @@ class _Network(torch.autograd.Function):
     """``relu_network``: gradients and tangents are one native call each."""
 
     @staticmethod
-    def forward(ctx, keys, tangent, slope, last_relu, precision, x, *weights):
+    def forward(ctx, at, tangent, slope, last_relu, precision, x, *weights):
         y, hidden, masks = below(
-            _keep, kernels.keep, keys, x, list(weights), slope, last_relu, precision
+            _keep, kernels.keep, at, x, list(weights), slope, last_relu, precision
         )
         ctx.options = (len(weights), slope, precision)
         ctx.save_for_backward(x, *weights, *hidden, *masks)
@@ -221,7 +219,7 @@ class _Network(torch.autograd.Function):
 
     @staticmethod
     @opaque
-    def jvp(ctx, _keys, _kept, _slope, _last_relu, _precision, v, *_no_changes):
+    def jvp(ctx, _at, _kept, _slope, _last_relu, _precision, v, *_no_changes):
         _, weights, _, masks, slope, precision = _Network._saved(ctx)
         return _tangent(v, weights, masks, slope, precision)
 
@@ -229,17 +227,16 @@ class _Network(torch.autograd.Function):
 def _autograd_network(keyset, x, weights, slope, last_relu, precision):
     if has_tangent(weights):
         return composed.keep(x, weights, slope, last_relu)[0]
-    keys, tangent = keyset & AFTER_AUTOGRAD, has_tangent([x])
+    at, tangent = entry(keyset), has_tangent([x])
     if tangent or requires_grad(x, *weights):
-        return apply(_Network, keys, tangent, slope, last_relu, precision, x, *weights)
-    return below(_network, kernels.forward, keys, x, weights, slope, last_relu, precision)
+        return apply(_Network, at, tangent, slope, last_relu, precision, x, *weights)
+    return below(_network, kernels.forward, at, x, weights, slope, last_relu, precision)
 
 
 def _autograd_keep(keyset, x, weights, slope, last_relu, precision):
     if differentiable(x, *weights):
         return composed.keep(x, weights, slope, last_relu)
-    keys = keyset & AFTER_AUTOGRAD
-    return below(_keep, kernels.keep, keys, x, weights, slope, last_relu, precision)
+    return below(_keep, kernels.keep, entry(keyset), x, weights, slope, last_relu, precision)
 
 
 def _autograd_backward(
@@ -252,7 +249,7 @@ def _autograd_backward(
             grad_output, weights, inputs, masks, slope, input_needed, weights_needed
         )
     return below(
-        _backward, kernels.backward, keyset & AFTER_AUTOGRAD, grad_output, x, weights, hidden,
+        _backward, kernels.backward, entry(keyset), grad_output, x, weights, hidden,
         masks, slope, precision, input_needed, weights_needed,
     )  # fmt: skip
 
@@ -260,8 +257,7 @@ def _autograd_backward(
 def _autograd_tangent(keyset, v, weights, masks, slope, precision):
     if differentiable(v, *weights):
         return composed.tangent(v, weights, masks, slope)
-    keys = keyset & AFTER_AUTOGRAD
-    return below(_tangent, kernels.tangent, keys, v, weights, masks, slope, precision)
+    return below(_tangent, kernels.tangent, entry(keyset), v, weights, masks, slope, precision)
 
 
 _AUTOGRAD: dict[str, Callable[..., Any]] = {

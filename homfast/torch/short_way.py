@@ -29,6 +29,7 @@ _included = torch._C._dispatch_tls_local_include_set
 _autocasts = torch.is_autocast_enabled
 _function_modes = torch._C._len_torch_function_stack
 _profiles = torch._C._autograd._profiler_enabled
+_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # even after its transform
 _KINDS = (Tensor, torch.nn.Parameter)
 
 
@@ -83,15 +84,17 @@ def nobody_looks(x: Any, weights: list[Tensor]) -> bool:
     """Whether a call is of plain tensors, and no mode, transform or observer sees it but us."""
     if _traces():
         return False
-    for weight in weights:
-        if type(weight) not in _KINDS or weight.is_neg() or weight._is_zerotensor():
+    for tensor in (x, *weights):
+        if (
+            type(tensor) not in _KINDS
+            or not tensor.is_cpu
+            or tensor.is_neg()
+            or tensor._is_zerotensor()
+            or _is_wrapped(tensor)
+        ):
             return False
     return (
-        type(x) is Tensor
-        and x.is_cpu
-        and not x.is_neg()
-        and not x._is_zerotensor()
-        and _included().raw_repr() in _PLAIN
+        _included().raw_repr() in _PLAIN
         and not _autocasts("cpu")
         and forward_ad._current_level < 0
         and not _function_modes()
