@@ -40,8 +40,8 @@ class Circulant(WholeTransform):
     -----
     The matrix is ``scipy.linalg.circulant(op.first_column)[op.row_indices]`` times the scale; row
     i, column j of the circulant is ``first_column[(i - j) mod n]``. Rows and errors as in `Cosine`;
-    products are convolutions by FFT. Rauhut, Romberg, Tropp, Appl. Comput. Harmon. Anal. 32, 2012; Krahmer,
-    Mendelson, Rauhut, Comm. Pure Appl. Math. 67, 2014.
+    products are convolutions by FFT. Rauhut, Romberg, Tropp, Appl. Comput. Harmon. Anal. 32, 2012;
+    Krahmer, Mendelson, Rauhut, Comm. Pure Appl. Math. 67, 2014.
 
     Examples
     --------
