@@ -114,12 +114,13 @@ def added(counters: Iterable[Counter[str]]) -> Counter[str]:
     return total
 
 
-def score(idea: str, found: list[Found]) -> scores.Score:
-    """What the scoreboard says of an idea: what was run natively is its count."""
+def score(figure: str, found: list[Found]) -> scores.Score:
+    """What the scoreboard says of the ideas of a figure: what was run natively is its count."""
     ran, not_run = added(part.run for part in found), added(part.not_run for part in found)
     failed = sum(len(part.failures) for part in found)
     ratios = np.concatenate([part.ratios for part in found])
-    counted = [name for name in ran if name.startswith(NATIVE) or idea in COMPARED]
+    compared = any(part.idea in COMPARED for part in found)
+    counted = [name for name in ran if name.startswith(NATIVE) or compared]
     others = sorted(set(ran) - set(counted))
     count = sum(ran[name] for name in counted)
     words = f"{failed:,} of {ran.total():,} on {', '.join(sorted(ran)) or 'no engine'}"
@@ -130,7 +131,15 @@ def score(idea: str, found: list[Found]) -> scores.Score:
     if ratios.size:
         words += f"; error over bound at most {ratios.max():.2g}"
         words += f", 99.9 % below {np.quantile(ratios, 0.999):.2g}"
-    return scores.Score(FIGURES[idea], words, not failed, count)
+    return scores.Score(figure, words, not failed, count)
+
+
+def by_figure(found: dict[str, list[Found]]) -> dict[str, list[Found]]:
+    """What was found for each figure, of all its ideas."""
+    grouped: dict[str, list[Found]] = {}
+    for idea, parts in found.items():
+        grouped.setdefault(FIGURES[idea], []).extend(parts)
+    return grouped
 
 
 def details(found: dict[str, list[Found]]) -> dict[str, dict[str, dict[str, int]]]:
@@ -167,7 +176,8 @@ def main() -> int:
             found.setdefault(part.idea, []).append(part)
             for failure in part.failures[:5]:
                 print(failure, flush=True)
-    return scores.conclude([score(*item) for item in found.items()], arguments.json, details(found))
+    said = [score(*item) for item in by_figure(found).items()]
+    return scores.conclude(said, arguments.json, details(found))
 
 
 if __name__ == "__main__":

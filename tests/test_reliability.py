@@ -78,13 +78,26 @@ def test_cases_that_were_not_run_do_not_count():
     contract = load("contract")
     ran, skipped = Counter({"native-avx2": 3, "numba": 4}), Counter({"native-avx2": 2})
     found = contract.Found("bounds", ran, skipped, np.array([0.5]), [])
-    score = contract.score("bounds", [found])
+    score = contract.score("S1", [found])
     assert (score.name, score.clean, score.count) == ("S1", True, 3)
     assert "0 of 7 on native-avx2, numba (3 without numba); 2 more not run" in score.result
     assert contract.details({"bounds": [found, found]})["bounds"]["not run"] == {"native-avx2": 4}
     nothing = contract.Found("agreement", Counter(), Counter(numba=9), np.array([]), [])
-    score = contract.score("agreement", [nothing])
+    score = contract.score("S9", [nothing])
     assert (score.count, score.holds) == (0, False) and "no engine; 9 more not run" in score.result
+
+
+def test_ideas_of_one_figure_are_one_result():
+    contract = load("contract")
+    kinds = contract.Found("input_kinds", Counter({"native-avx2": 84}), Counter(), np.array([]), [])
+    refused = contract.Found("refusals", Counter({"native-avx2": 18}), Counter(), np.array([]), [])
+    other = contract.Found("threads", Counter({"native-avx2": 5}), Counter(), np.array([]), [])
+    found = {"input_kinds": [kinds], "refusals": [refused], "threads": [other]}
+    grouped = contract.by_figure(found)
+    assert {name: len(parts) for name, parts in grouped.items()} == {"S19": 2, "S6": 1}
+    together = contract.score("S19", grouped["S19"])
+    assert (together.count, together.holds) == (102, True)
+    assert not contract.score("S19", [kinds]).holds
 
 
 def test_cases_count_where_they_are_run(monkeypatch):
