@@ -41,6 +41,7 @@ ZIG = """#!/bin/sh
 for word; do
   shift
   [ "$word" = -march=x86-64-v2 ] && word=-march=x86_64_v2
+  [ "$word" = -march=x86-64 ] && word=-march=x86_64
   set -- "$@" "$word"
 done
 exec {python} -m ziglang c++ -fno-sanitize=undefined "$@"
