@@ -163,8 +163,8 @@ for adjoint in (False, True):
     def send():
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
-    threading.Timer(0.2, send).start()
     try:
+        threading.Timer(0.2, send).start()
         native.{kind}_product(0, 0, 0, x, adjoint, out)
     except KeyboardInterrupt:
         assert time.monotonic() - sent[0] < 1, "late"
