@@ -185,9 +185,14 @@ def cuda_libraries(nvcc):
     return [str(home / folder) for folder in folders if (home / folder).is_dir()]
 
 
+def same_object_anywhere(src):
+    """Flags without which nvcc puts its own temporary names, and numbers it drew, into objects."""
+    return [f"-frandom-seed={Path(src).stem}", "-objtemp"]
+
+
 def compile_cuda(nvcc, obj, src):
     """One .cu file; what it read goes beside the object, as of C++ files."""
-    flags = [*cuda_flags(), f"-I{CSRC}"]
+    flags = [*cuda_flags(), f"-I{CSRC}", *same_object_anywhere(src)]
     listing = str(Path(obj).with_suffix(".d"))
     subprocess.run([nvcc, *flags, "-MF", listing, "-c", src, "-o", obj], check=True)
     Path(obj).with_suffix(".flags").write_text("\n".join(cuda_flags()))

@@ -85,6 +85,8 @@ LEAST = {
     "O1": 5_000,
     "S30": 8,  # builds: two compilers at four levels
 }
+# What the sources for CUDA devices enter; all else is made of csrc/ without them, and of homfast/.
+OF_DEVICES = ("S14", "S27", "S29")
 
 
 class Score(NamedTuple):
@@ -121,15 +123,16 @@ def processor() -> str:
     return f"{name} ({widest})" if widest else name
 
 
-def outdated(commit: str) -> bool:
-    """Whether what is measured has changed since; False without git, where nobody can say."""
+def outdated(name: str, commit: str) -> bool:
+    """Whether what a figure measures has changed since; False without git: nobody can say."""
     root = told("git", "rev-parse", "--show-toplevel")
     if not root or Path(root).resolve() != ROOT.resolve():
         return False
-    name = commit.partition(",")[0]
-    if commit != name or not told("git", "cat-file", "-t", name):
+    clean = commit.partition(",")[0]
+    if commit != clean or not told("git", "cat-file", "-t", clean):
         return True  # with edits, or of a history that is not here
-    return bool(told("git", "log", "--format=%h", "-1", f"{name}..HEAD", "--", "csrc", "homfast"))
+    sources = ["csrc", "homfast"] + ([] if name in OF_DEVICES else [":(exclude)csrc/cuda"])
+    return bool(told("git", "log", "--format=%h", "-1", f"{clean}..HEAD", "--", *sources))
 
 
 def check_extension() -> None:
@@ -153,7 +156,9 @@ def save(path: Path, found: Iterable[Score], details: Any = None) -> None:
     check_extension()
     changed = "" if not told("git", "status", "--porcelain", "csrc", "homfast") else ", changed"
     report = {
-        "scores": [{"id": s.name, "result": s.result, "holds": s.holds} for s in found],
+        "scores": [
+            {"id": s.name, "result": s.result, "clean": s.clean, "holds": s.holds} for s in found
+        ],
         "command": "python " + " ".join([f"reliability/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "machine": f"{processor()}, {platform.system()}, Python {platform.python_version()}",
         "commit": told("git", "rev-parse", "--short=12", "HEAD") + changed,
@@ -211,8 +216,9 @@ def page() -> str:
         if not rows:
             lines.append(f"| {name} | {figure} | {target} | not run | | | |")
         for row in rows:
-            holds = "yes" if row["holds"] else "**no**"
-            if outdated(row["commit"]):
+            few = "not all was run" if row.get("clean") else "**no**"
+            holds = "yes" if row["holds"] else few
+            if outdated(name, row["commit"]):
                 holds += OLDER
                 old += 1
             count += 1
@@ -221,7 +227,8 @@ def page() -> str:
             lines.append(f"| {' | '.join(cells)} |")
     if old:
         lines[table:table] = [
-            f"{old} of {count} results are{OF_OLDER} csrc/ or homfast/ changed since.",
+            f"{old} of {count} results are{OF_OLDER} csrc/ or homfast/ changed since"
+            f" (csrc/cuda: for {', '.join(OF_DEVICES)}).",
             "",
         ]
     if peers:

@@ -177,6 +177,35 @@ def test_results_of_an_older_commit_are_marked(monkeypatch, tmp_path, capsys):
     assert "older commit" not in scores.page()
 
 
+def test_kernels_for_devices_are_no_part_of_what_processors_compute(monkeypatch):
+    scores = load("scores")
+    changed = {"csrc/cuda"}
+
+    def told(_, verb, *options):
+        """Of git: a history in which `changed` did."""
+        excluded = {"csrc/cuda"} if ":(exclude)csrc/cuda" in options else set()
+        log = "7654321" if changed - excluded else ""
+        return {"rev-parse": str(ROOT), "cat-file": "commit", "log": log}[verb]
+
+    monkeypatch.setattr(scores, "told", told)
+    assert not scores.outdated("S1", "1234567")
+    for name in ("S14", "S27", "S29"):
+        assert scores.outdated(name, "1234567")
+    changed = {"csrc/kernels"}
+    assert scores.outdated("S1", "1234567") and scores.outdated("S27", "1234567")
+
+
+def test_what_was_not_run_whole_is_said(monkeypatch, tmp_path):
+    scores = load("scores")
+    monkeypatch.setattr(scores, "RESULTS", tmp_path)
+    for name, clean, count in (("C1", True, 2_000), ("O1", True, 3), ("S1", False, 3)):
+        scores.save(tmp_path / f"{name}.json", [scores.Score(name, "what", clean, count)])
+    page = scores.page()
+    for name, said in (("C1", "yes"), ("O1", "not all was run"), ("S1", "**no**")):
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| what | {said}" in row
+
+
 def test_the_build_of_another_checkout_is_not_saved(monkeypatch, tmp_path):
     scores = load("scores")
     source, built = tmp_path / "csrc" / "a.cpp", tmp_path / "homfast" / "_native.so"

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from engines import NATIVE_ENGINES
@@ -329,7 +330,30 @@ def test_wheels_that_were_not_audited_do_not_hold_and_are_saved(monkeypatch, tmp
     assert main(supply_chain, monkeypatch, "--json", str(path)) == 0
     assert "it takes 1 to hold" in capsys.readouterr().out
     (score,) = json.loads(path.read_text())["scores"]
-    assert score["id"] == "S29" and not score["holds"]
+    assert score["id"] == "S29" and score["clean"] and not score["holds"]
+
+
+@pytest.mark.parametrize(
+    "dependencies, status, clean, holds",
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], 0, True, True),
+        ([{"name": "a", "version": "1", "vulns": [{"id": "x"}]}], 1, False, False),
+        ([{"name": "a", "skip_reason": "no answer"}], 1, True, False),
+        (None, 1, True, False),
+    ],
+)
+def test_an_audit_that_could_not_ask_does_not_hold(
+    monkeypatch, tmp_path, dependencies, status, clean, holds
+):
+    supply_chain = load("supply_chain")
+    monkeypatch.setattr(supply_chain, "check_wheels", lambda: ([], "0" * 64))
+    told = "" if dependencies is None else json.dumps({"dependencies": dependencies})
+    done = SimpleNamespace(stdout=told, stderr="no route to the database")
+    monkeypatch.setattr(supply_chain, "subprocess", SimpleNamespace(run=lambda *_, **__: done))
+    path = tmp_path / "found.json"
+    assert main(supply_chain, monkeypatch, "--audit", "--json", str(path)) == status
+    (score,) = json.loads(path.read_text())["scores"]
+    assert (score["clean"], score["holds"]) == (clean, holds)
 
 
 # Files --------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 #include "cuda/wgmma_product.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_bf16_product {
 
 using Large = UnitTile<2, 4, 4, 4>;  // 128 x 128
 using Small = UnitTile<2, 2, 2, 4>;  // 64 x 64
@@ -101,7 +101,7 @@ void choose_tiles(const Product<float>& p, const UnitLines& a, const UnitLines& 
 // Words before the sums, which begin aligned.
 index_t line_words(index_t m, index_t n) { return (m + n + 3) / 4 * 4; }
 
-}  // namespace
+}  // namespace in_bf16_product
 
 index_t bf16_product_scratch(index_t m, index_t n, index_t k, index_t chunk, Precision precision) {
   const index_t words = 4 * line_words(m, n), chunks = chunk > 0 ? ceil_div(k, chunk) : 1;

@@ -2,7 +2,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_bfloat16 {
 
 __global__ void __launch_bounds__(kThreads)
     widen(const MatrixView<const std::uint16_t> from, const MatrixView<float> to) {
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
+}  // namespace in_bfloat16
 
 void widen_bfloat16(MatrixView<const std::uint16_t> from, MatrixView<float> to, Stream stream) {
   launch("widen_bfloat16", widen, blocks_for(from.rows * from.cols), kThreads, 0, stream, from, to);

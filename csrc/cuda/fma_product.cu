@@ -4,7 +4,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_fma_product {
 
 template <class Shape, class T, bool ATransposed, bool BRows>
 void run_tiles(const Product<T>& p, Chunks<T> chunks, index_t count, Stream stream) {
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
+}  // namespace in_fma_product
 
 template <class T>
 void run_fma_product(const Product<T>& p, index_t chunk, T* sums, Stream stream) {

@@ -3,7 +3,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_modulus {
 
 // sqrt(re^2 + im^2) without overflow on the way: hypot is correct to an ulp here as in NumPy, not to
 // the bit.
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
+}  // namespace in_modulus
 
 template <class E>
 void modulus(Modulus kind, const E* z, index_t size, RealOf<E>* out, Stream stream) {

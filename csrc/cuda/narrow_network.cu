@@ -3,7 +3,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_narrow_network {
 
 int attribute(cudaDeviceAttr which) {
   int device = 0, value = 0;
@@ -62,7 +62,7 @@ bool run_in_planes(NarrowNetwork<float>& net, Precision precision, Stream stream
   return precision == Precision::high ? run<float, 2>(net, stream) : run<float, 1>(net, stream);
 }
 
-}  // namespace
+}  // namespace in_narrow_network
 
 template <class T>
 bool narrow_forward(MatrixView<const T> x, const NetworkLayer<T>* layers, index_t count, T slope,

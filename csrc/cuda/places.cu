@@ -3,7 +3,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_places {
 
 // A result a thread: its sum has one owner and one order.
 template <class E>
@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
+}  // namespace in_places
 
 template <class E>
 void sum_places(const Places& table, MatrixView<const E> x, RealOf<E> start, MatrixView<E> out,

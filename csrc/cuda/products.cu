@@ -4,7 +4,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_products {
 
 template <class T>
 Product<T> make_product(MatrixView<T> out, index_t depth, T slope, Precision precision) {
@@ -72,7 +72,7 @@ void run_product(const Product<T>& p, Scratch scratch, Stream stream) {
   }
 }
 
-}  // namespace
+}  // namespace in_products
 
 template <class T>
 index_t linear_scratch(index_t rows, index_t in_features, index_t out_features, Precision precision) {

@@ -5,7 +5,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_runtime {
 
 constexpr int kLeastMajor = 8;  // bf16 on the matrix unit
 
@@ -20,7 +20,7 @@ bool asked(cudaError_t code) {
   return false;
 }
 
-}  // namespace
+}  // namespace in_runtime
 
 void check(cudaError_t code, const char* call) {
   if (code == cudaSuccess) return;

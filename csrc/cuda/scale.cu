@@ -3,7 +3,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_scale {
 
 template <class E>
 __global__ void __launch_bounds__(kThreads)
@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
+}  // namespace in_scale
 
 template <class E>
 void scale(MatrixView<E> values, RealOf<E> factor, Stream stream) {

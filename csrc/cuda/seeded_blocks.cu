@@ -3,7 +3,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_seeded_blocks {
 
 // Counter e of those that a block of `cols` columns needs, `width` columns each: its row, its first
 // column within the block (which may lie before it), and its number.
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
+}  // namespace in_seeded_blocks
 
 template <class T>
 void gaussian_block(const SeededBlock& from, MatrixView<T> out, Stream stream) {

@@ -8,7 +8,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_seeded_product {
 
 // A counter a thread: `width` neighbours of a row of the matrix.
 template <class T, bool Adjoint, int Lines, int Depth, int Threads>
@@ -146,7 +146,7 @@ void seeded_product(const SeededBlock& from, MatrixView<const T> x, bool adjoint
   }
 }
 
-}  // namespace
+}  // namespace in_seeded_product
 
 template <class T>
 void gaussian_product(const SeededBlock& from, MatrixView<const T> x, bool adjoint,

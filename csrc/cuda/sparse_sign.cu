@@ -2,7 +2,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_sparse_sign {
 
 // Rows of x that a thread takes with one reading of the table.
 constexpr int kRows = 4;
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
+}  // namespace in_sparse_sign
 
 template <class T>
 void sparse_sign(const SparseSigns& table, MatrixView<const T> x, MatrixView<T> out, Stream stream) {

@@ -3,7 +3,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_updates {
 
 // NaN to *finite, by however many threads, if the sum is not 0: products of what was written and 0 are
 // 0 where that is finite, and NaN else.
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(kThreads) sum_losses(const double* sums, index
   if (threadIdx.x == 0) *out = sum;
 }
 
-}  // namespace
+}  // namespace in_updates
 
 template <class T>
 void adam_update(T* weight, const T* grad, T* first_moment, T* second_moment, index_t size,

@@ -8,7 +8,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_walsh_hadamard {
 
 constexpr int kChunkBytes = 32 << 10;
 template <class T>
@@ -228,7 +228,7 @@ void subsample(const Subsampled<T>& s, index_t size, Scratch scratch, Stream str
          stream, work, s);
 }
 
-}  // namespace
+}  // namespace in_walsh_hadamard
 
 template <class T>
 void walsh_hadamard(MatrixView<const T> x, MatrixView<T> out, Stream stream) {

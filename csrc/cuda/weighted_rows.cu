@@ -7,7 +7,7 @@
 #include "cuda/launch.h"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_weighted_rows {
 
 template <class E>
 __global__ void __launch_bounds__(kThreads)
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
+}  // namespace in_weighted_rows
 
 template <class E>
 void weigh_rows(MatrixView<const E> x, MatrixView<const E> weights, MatrixView<E> out, Stream stream) {

@@ -6,7 +6,7 @@
 #include "cuda/wgmma_product.cuh"
 
 namespace homfast::cuda {
-namespace {
+inline namespace in_wgmma_product {
 
 std::atomic<bool> asked_for{false};
 
@@ -122,7 +122,7 @@ CUtensorMap map_rows(const Halves& rows, void* copy, int box_lines, Stream strea
   return map_planes(copy, depth, depth, rows.rows, 1, box_lines);
 }
 
-}  // namespace
+}  // namespace in_wgmma_product
 
 void use_wgmma(bool on) { asked_for = on; }
 
