@@ -2,12 +2,17 @@
 
 A call of one row, with and without autograd, and a training step through autograd with torch's own
 Adam. Every contender's result is that of the eager model. ``python benchmarks/bench_torch.py`` lets
-them take turns and prints ratios.
+them take turns and prints ratios; ``--json benchmarks/results/NAME.json`` keeps them for report.py.
 """
 
+import argparse
 import itertools
-import sys
+import json
+import os
 import time
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +21,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import homfast  # noqa: E402
+from homfast.bench.machine import OtherWork, describe  # noqa: E402
 from homfast.torch import from_sequential  # noqa: E402
 
 CASES = {
@@ -97,37 +103,66 @@ def test_torch(benchmark, same_threads, kind, contender):
     benchmark(function)
 
 
-def main():
-    """Best and median of turns, every contender in each; ratios to homfast's."""
-    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    torch.set_num_threads(threads)
-    homfast.set_num_threads(threads)
-    for kind, (batch, widths) in CASES.items():
-        calls = {}
-        for contender in CONTENDERS:
-            calls[contender], check = call(kind, contender)
-            check()
-        repeat = 1 if kind == "step" else 20
-        times = {contender: [] for contender in calls}
-        end = time.perf_counter() + 12
-        while time.perf_counter() < end:
-            for contender, function in calls.items():
+def measure(kind, seconds):
+    """A row of the table: medians of turns, every contender in each."""
+    batch, widths = CASES[kind]
+    calls = {}
+    for contender in CONTENDERS:
+        calls[contender], check = call(kind, contender)
+        check()
+    repeat = 1 if kind == "step" else 20
+    times = {contender: [] for contender in calls}
+    others = OtherWork()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for contender, function in calls.items():
+            function()
+            start = time.perf_counter()
+            for _ in range(repeat):
                 function()
-                start = time.perf_counter()
-                for _ in range(repeat):
-                    function()
-                times[contender].append((time.perf_counter() - start) / repeat * 1e6)
-        print(f"{kind}, batch {batch}, widths {widths}, {threads} thread(s), µs")
-        ours = {"best": min(times["homfast"]), "median": median(times["homfast"])}
-        for contender, spent in times.items():
-            print(
-                f"  {contender:26s} best {min(spent):9.1f} ({min(spent) / ours['best']:.2f})  "
-                f"median {median(spent):9.1f} ({median(spent) / ours['median']:.2f})"
+            times[contender].append((time.perf_counter() - start) / repeat)
+    return {
+        "label": f"{kind}: {batch}, {widths}",
+        "rounds": len(times["homfast"]),
+        "seconds": {contender: median(spent) for contender, spent in times.items()},
+        "best": {contender: min(spent) for contender, spent in times.items()},
+        "share_of_others": others.share(),
+    }
+
+
+def main():
+    """Print a line a contender and case: best and median, and their ratios to homfast's."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("threads", nargs="?", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=12, help="a case")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    if arguments.json and not arguments.json.parent.is_dir():
+        parser.error(f"--json: {arguments.json.parent} is no directory")
+    torch.set_num_threads(arguments.threads)
+    homfast.set_num_threads(arguments.threads)
+    rows = []
+    for kind in CASES:
+        row = measure(kind, arguments.seconds)
+        rows.append(row)
+        print(f"{row['label']}, {arguments.threads} thread(s), µs")
+        for contender in CONTENDERS:
+            cells = (
+                f"{name} {row[key][contender] * 1e6:9.1f} "
+                f"({row[key][contender] / row[key]['homfast']:.2f})"
+                for name, key in (("best", "best"), ("median", "seconds"))
             )
-
-
-def median(values):
-    return sorted(values)[len(values) // 2]
+            print(f"  {contender:26s} {'  '.join(cells)}")
+    if arguments.json:
+        peer = SimpleNamespace(name="torch", version=torch.__version__)
+        result = {
+            "kind": "torch",
+            "dtype": "float32",
+            "machine": describe(arguments.threads, [peer]),
+            "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
+            "rows": rows,
+        }
+        arguments.json.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Write the tables of README.md and docs/operators.md from the results under benchmarks/results.
+"""Write the tables of README.md and of docs/ from the results under benchmarks/results.
 
-``homfast bench KIND --json benchmarks/results/NAME.json`` (and ``homfast recover --json``) make the
+``homfast bench KIND --json benchmarks/results/NAME.json`` and the other commands of BLOCKS make the
 files; ``python benchmarks/report.py`` rewrites what stands between ``<!-- begin: BLOCK -->`` and
 ``<!-- end: BLOCK -->``; with ``--check`` it writes nothing and fails if README.md would change. No
 number in those blocks is typed by hand. A block is a kind, or layers and networks in "bfloat16" or
@@ -30,8 +30,9 @@ BLOCKS = {
     "recover": "homfast recover",
     "experiments": "homfast experiment --all",
     "recover-operators": "python benchmarks/recover_operators.py",
+    "torch": "python benchmarks/bench_torch.py",
 }
-IN_DOCS = {"docs/operators.md": ("recover-operators",)}
+IN_DOCS = {"docs/operators.md": ("recover-operators",), "docs/torch.md": ("torch",)}
 KINDS = tuple(
     name for name in BLOCKS if name not in ("bfloat16", "precision", "device")
 )  # of results
@@ -215,6 +216,10 @@ def _on_device(result: Mapping[str, Any]) -> bool:
 
 
 def _command(result: Mapping[str, Any]) -> str:
+    if result["kind"] == "torch":
+        policy = result["omp_wait_policy"]
+        command = f"{BLOCKS['torch']} {result['machine']['threads']}"
+        return f"OMP_WAIT_POLICY={policy} {command}" if policy else command
     command = f"homfast bench {result['kind']}"
     if _on_device(result):
         command += " --device cuda"
@@ -292,17 +297,37 @@ def _invariance_table(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", text]) + "\n"
 
 
+def _torch_table(result: Mapping[str, Any]) -> str:
+    """A line a call of a model of PyTorch: as it is, compiled, and with homfast in it."""
+    others = ("torch", "torch.compile")
+    titles = ["call: batch, widths", "homfast, µs", "eager, µs", "ratio", "torch.compile, µs"]
+    titles += ["ratio", "compiled homfast, µs"]
+    lines = [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1))]
+    for row in result["rows"]:
+        seconds = row["seconds"]
+        cells = [row["label"], _microseconds(seconds["homfast"])]
+        for other in others:
+            ratio = seconds[other] / seconds["homfast"]
+            cells += [_microseconds(seconds[other]), _ratio(ratio)]
+        lines.append(_line([*cells, _microseconds(seconds["torch.compile of homfast"])]))
+    text = "A ratio is the other's time over homfast's in the same model, a bold one a loss; "
+    return "\n".join([*lines, "", text + _how(result)]) + "\n"
+
+
+def _ratio(ratio: float) -> str:
+    return f"**{ratio:.2f}**" if ratio < 1 else f"{ratio:.2f}"
+
+
 def _cells(row: Mapping[str, Any], unit: bool) -> list[str]:
     ratio, peer = row["ratio"], row["best_peer"]
     shares = [row["share_of_peak"], *([row["share_of_matrix_unit"]] if unit else [])]
     times = f"{_microseconds(row['seconds'][peer])} {peer}" if peer else ""
-    ratio_text = "" if ratio is None else f"{ratio:.2f}"
     return [
         _microseconds(row["seconds"]["homfast"]),
         f"{row['gflops']:.0f}" if row["gflops"] >= 10 else f"{row['gflops']:.2g}",
         *("" if value is None else f"{value:.0%}" for value in shares),
         times,
-        f"**{ratio_text}**" if ratio is not None and ratio < 1 else ratio_text,
+        "" if ratio is None else _ratio(ratio),
     ]
 
 
@@ -343,11 +368,10 @@ def _operators_table(result: Mapping[str, Any]) -> str:
     for row in result["rows"]:
         peer, ratio = row["best_peer"], row["ratio"]
         share, extra = row["share_of_copy"], row["extra_bytes"]
-        ratio_text = "" if ratio is None else f"{ratio:.2f}"
         cells = [row["operator"], row["size"], row["product"]]
         cells += [_milliseconds(row["seconds"]["homfast"])]
         cells += [f"{_milliseconds(row['seconds'][peer])} {peer}" if peer else ""]
-        cells += [f"**{ratio_text}**" if ratio is not None and ratio < 1 else ratio_text]
+        cells += ["" if ratio is None else _ratio(ratio)]
         cells += ["" if share is None else f"{share:.0%}"]
         cells += ["" if extra is None else f"{extra / 1e6:.1f}"]
         lines.append(_line(cells))
@@ -421,6 +445,7 @@ _TABLES = {
     "operators": _operators_table,
     "invariance": _invariance_table,
     "recover-operators": _recover_operators_table,
+    "torch": _torch_table,
 }
 
 

@@ -280,3 +280,20 @@ def test_two_results_of_one_machine_are_refused(report, checkout, capsys):
     write(checkout, "b.json", result())
     assert run(report, checkout) == 2
     assert "a.json" in capsys.readouterr().err
+
+
+def test_calls_of_torch_stand_in_its_document(report, checkout):
+    document = checkout / "docs" / "torch.md"
+    document.parent.mkdir()
+    document.write_text("<!-- begin: torch -->\n<!-- end: torch -->\n")
+    seconds = dict.fromkeys(("homfast", "torch.compile", "torch.compile of homfast"), 2e-6)
+    row = {"label": "forward: 1, (2, 3)", "rounds": 9, "seconds": {**seconds, "torch": 1.5e-6}}
+    found = {"kind": "torch", "omp_wait_policy": "passive", "rows": [{**row, "best": {}}]}
+    found = {**result(), "machine": {**result()["machine"], "versions": {"torch": "2.13"}}, **found}
+    (checkout / "results" / "torch.json").write_text(json.dumps(found))
+    where = [f"--readme={checkout / 'README.md'}", f"--results={checkout / 'results'}"]
+    assert report.main(where) == 0
+    text = document.read_text()
+    assert "| forward: 1, (2, 3) | 2.00 | 1.50 | **0.75** | 2.00 | 1.00 | 2.00 |" in text
+    assert "`OMP_WAIT_POLICY=passive python benchmarks/bench_torch.py 2`" in text
+    assert report.main([*where, "--check"]) == 0
