@@ -279,18 +279,25 @@ MUTANTS = [
     mutant(
         "the packed transpose outlives its weight",
         CORE + "packed_weight.cpp",
-        "forward_.target = backward_.target = nullptr;",
-        "forward_.target = nullptr;",
+        "for (PanelsOfTargets* own : {&forward_, &backward_}) {",
+        "for (PanelsOfTargets* own : {&forward_}) {",
         "training",
         "network_object",
     ),
     mutant(
         "a packed weight outlives its target",
         CORE + "packed_weight.cpp",
-        "if (panels.target != &target) {",
-        "if (!panels.target) {",
+        "Panels& panels = own[&target];",
+        "Panels& panels = own[nullptr];",
         "network_object",
         "bits_network",
+    ),
+    mutant(
+        "a weight of which a part is packed is taken as it is",
+        CORE + "packed_weight.cpp",
+        "panels.whole = last == count;",
+        "panels.whole = true;",
+        "signal_handlers",
     ),
     # Training -------------------------------------------------------------------------------------
     mutant(
@@ -479,6 +486,20 @@ MUTANTS = [
         "threads",
     ),
     mutant(
+        "a signal handler computes in the memory of the call that waits for it",
+        CORE + "parallel.cpp",
+        "const CallsAbove may_come;",
+        "",
+        "signal_handlers",
+    ),
+    mutant(
+        "a child forked within a call waits for its parent's workers",
+        CORE + "parallel.cpp",
+        "if (abandoned()) {",
+        "if (false) {",
+        "signal_handlers",
+    ),
+    mutant(
         "Ctrl-C is not looked at",
         CORE + "parallel.cpp",
         "if (check && check()) __atomic_store_n",
@@ -494,13 +515,12 @@ MUTANTS = [
     ),
     # The compiler's flags -------------------------------------------------------------------------
     mutant(
-        "compiled with sums in any order",
+        "compiled with -ffast-math",
         "setup.py",
         '    "-ffp-contract=off",  # targets',
-        '    "-funsafe-math-optimizations",  # targets',
+        '    "-ffast-math",  # targets',
         "special_values",
         "bits_targets",
-        "architecture",
     ),
     mutant(
         "compiled with products and sums fused at will",

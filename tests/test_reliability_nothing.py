@@ -161,6 +161,14 @@ def test_what_is_not_judged_is_not_noticed(monkeypatch, named, whole, result, cl
     assert (score.result, score.clean) == (result, clean)
 
 
+def test_what_reads_the_sources_does_not_judge():
+    mutation = load("mutation")
+    for option in mutation.READERS:
+        path, _, name = option.partition("=")[2].partition("::")
+        text = (FOLDER.parent / path).read_text()
+        assert option in mutation.TEST and f"def {name}" in text
+
+
 def test_a_name_that_no_mutant_has_is_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main(load("mutation"), monkeypatch, "--only", "no such mutant")

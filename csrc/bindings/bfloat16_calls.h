@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bindings/array_view.h"
+#include "bindings/gil.h"
 #include "core/bfloat16.h"
 #include "core/bfloat16_layers.h"
 
@@ -16,7 +17,7 @@ inline bool linear_bfloat16_call(const py::array& x, const py::array& weight, bo
   check(w.cols == rows.cols, "weight: in_features do not match x");
   check(target.rows == rows.rows && target.cols == w.rows, "out: shape does not match");
   const auto bits = mask_view(mask, target.rows, target.cols, relu);
-  const py::gil_scoped_release release;
+  const WithoutGil released;
   linear_bfloat16(rows, w, relu ? Epilogue::relu : Epilogue::none, static_cast<float>(negative_slope),
                   bits, target);
   return true;
@@ -43,7 +44,7 @@ inline bool linear_backward_bfloat16_call(const py::array& grad_output, const Op
     check(rows.rows == grad.rows, "x: rows do not match grad_output");
     check(to_weight.rows == grad.cols && to_weight.cols == rows.cols, "grad_weight: shape does not match");
   }
-  const py::gil_scoped_release release;
+  const WithoutGil released;
   linear_backward_bfloat16(grad, rows, w, bits, static_cast<float>(negative_slope),
                            grad_input ? &to_input : nullptr, grad_weight ? &to_weight : nullptr);
   return true;
@@ -62,7 +63,7 @@ inline void bind_bfloat16(py::module_& m) {
         const auto from = matrix<const std::uint16_t>(values, "values");
         const auto to = matrix<float>(out, "out");
         check(from.rows == to.rows && from.cols == to.cols, "out: shape does not match");
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         widen_bfloat16(from, to);
       },
       py::arg("values").noconvert(), py::arg("out").noconvert());
@@ -72,7 +73,7 @@ inline void bind_bfloat16(py::module_& m) {
         const auto from = matrix<const float>(values, "values");
         const auto to = matrix<std::uint16_t>(out, "out");
         check(from.rows == to.rows && from.cols == to.cols, "out: shape does not match");
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         round_to_bfloat16(from, to);
       },
       py::arg("values").noconvert(), py::arg("out").noconvert());

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "bindings/gil.h"
 #include "bindings/training_handle.h"
 
 namespace homfast {
@@ -42,8 +43,8 @@ void backward_as(const NetworkHandle& network, const py::array& x, const std::ve
     check(targets[i].rows == view.rows && targets[i].cols == view.cols,
           "grad_weight: shape does not match");
   }
-  const py::gil_scoped_release release;
-  static thread_local TraceMemory<T> scratch;
+  const WithoutGil released;
+  auto& scratch = memory_of_thread<TraceMemory<T>, TraceMemory<T>>();
   scratch.reserve(weights, rows, false, 1);
   run_backward<T>(weights, static_cast<T>(network.slope()), trace, grad, scratch.hidden(0),
                   input_target, targets);

@@ -2,6 +2,7 @@
 
 #include "bindings/bfloat16_calls.h"
 #include "bindings/exchanged_network.h"
+#include "bindings/gil.h"
 #include "bindings/kept_backward.h"
 #include "bindings/operators.h"
 #include "bindings/plain_calls.h"
@@ -31,7 +32,7 @@ void forward(const py::array& x, const py::object& weight, Epilogue epilogue, do
     check(w.view.cols == rows.cols, "weight: in_features do not match x");
     check(target.rows == rows.rows && target.cols == w.view.rows, "out: shape does not match");
     const auto bits = mask_view(mask, target.rows, target.cols, epilogue == Epilogue::relu);
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     linear<T>(rows, w, epilogue, static_cast<T>(slope), bits, target, wanted);
   });
 }
@@ -100,7 +101,7 @@ void bind_layers(py::module_& m) {
           check(w.view.rows == grad.cols, "weight: out_features do not match grad_output");
           check(target.rows == grad.rows && target.cols == w.view.cols, "out: shape does not match");
           const auto bits = mask_view(mask, grad.rows, grad.cols, false);
-          const py::gil_scoped_release release;
+          const WithoutGil released;
           homfast::grad_input<T>(grad, w, bits, static_cast<T>(negative_slope), target,
                                  wanted);
         });
@@ -120,7 +121,7 @@ void bind_layers(py::module_& m) {
           check(rows.rows == grad.rows, "x: rows do not match grad_output");
           check(target.rows == grad.cols && target.cols == rows.cols, "out: shape does not match");
           const auto bits = mask_view(mask, grad.rows, grad.cols, false);
-          const py::gil_scoped_release release;
+          const WithoutGil released;
           homfast::grad_weight<T>(grad, rows, bits, static_cast<T>(negative_slope), target,
                                  wanted);
         });
@@ -141,7 +142,7 @@ void bind_updates(py::module_& m) {
           auto layer = trained_layer<T>(elements<T>(weight, weight.size(), "weight", true),
                                         weight.size(), &first_moment, &second_moment);
           layer.gradient = elements<T>(grad, layer.size, "grad", false);
-          const py::gil_scoped_release release;
+          const WithoutGil released;
           update<T>({layer}, optimizer);
         });
       },
@@ -156,7 +157,7 @@ void bind_updates(py::module_& m) {
           auto layer = trained_layer<T>(elements<T>(weight, weight.size(), "weight", true),
                                         weight.size(), nullptr, nullptr);
           layer.gradient = elements<T>(grad, layer.size, "grad", false);
-          const py::gil_scoped_release release;
+          const WithoutGil released;
           update<T>({layer}, optimizer_of({}, learning_rate, weight_decay));
         });
       },
@@ -188,7 +189,7 @@ void bind_settings(py::module_& m) {
       [](const std::string& dtype, double seconds) {
         check(dtype == "float32" || dtype == "float64" || dtype == "bfloat16",
               "dtype: wanted 'float32', 'float64' or 'bfloat16'");
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         if (dtype == "bfloat16") return measure_matrix_peak(seconds);
         return dtype == "float32" ? measure_peak<float>(seconds) : measure_peak<double>(seconds);
       },
@@ -204,7 +205,7 @@ void require_baseline() {
 }
 
 bool interpreter_has_signal() {
-  const py::gil_scoped_acquire acquire;
+  const WithGil held;
   return PyErr_CheckSignals() != 0;
 }
 
@@ -221,7 +222,7 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
     }
   });
   py::class_<WeightHandle>(m, "PackedWeight")
-      .def("refresh", &WeightHandle::refresh, py::call_guard<py::gil_scoped_release>());
+      .def("refresh", &WeightHandle::refresh, py::call_guard<WithoutGil>());
   m.def("pack_weight", &make_object<WeightHandle, py::array, const std::string&>,
         py::arg("weight").noconvert(), py::arg("precision") = "highest");
   py::class_<NetworkHandle>(m, "PackedNetwork")

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "bindings/plain_array.h"
 #include "bindings/weight_handle.h"
 #include "core/passes.h"
@@ -63,7 +64,7 @@ class NetworkHandle {
         check(trace.hidden[i].rows == rows.rows && trace.hidden[i].cols == weights[i].view.rows,
               "hidden: shape does not match");
       }
-      const py::gil_scoped_release release;
+      const WithoutGil released;
       run_forward<T>(weights, static_cast<T>(slope_), trace, target);
     });
   }
@@ -77,7 +78,7 @@ class NetworkHandle {
       const auto target = matrix<T>(out, "out");
       check_ends<T>(rows, weights.front().view.cols, target, weights.back().view.rows);
       const auto bits = mask_views(masks, rows.rows, weights, false);
-      const py::gil_scoped_release release;
+      const WithoutGil released;
       run_tangent<T>(weights, static_cast<T>(slope_), bits, rows, target);
     });
   }
@@ -90,7 +91,7 @@ class NetworkHandle {
       const auto target = matrix<T>(out, "out");
       check_ends<T>(rows, weights.back().view.rows, target, weights.front().view.cols);
       const Trace<T> trace{{}, {}, mask_views(masks, rows.rows, weights, false)};
-      const py::gil_scoped_release release;
+      const WithoutGil released;
       run_backward<T>(weights, static_cast<T>(slope_), trace, rows, {}, target, {});
     });
   }
@@ -132,7 +133,7 @@ class NetworkHandle {
     if (!plain_target<T>(input, weights.back().view.rows, out, target)) return py::none();
     if (overlap(rows, target)) return py::none();
     {
-      const py::gil_scoped_release release;
+      const WithoutGil released;
       run_forward<T>(weights, static_cast<T>(slope_), {rows, {}, {}}, target);
     }
     return out;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "bindings/array_view.h"
+#include "bindings/gil.h"
 #include "bindings/object.h"
 #include "core/seeded_entries.h"
 #include "core/seeded_gram.h"
@@ -37,20 +38,20 @@ inline void bind_entries(py::module_& m) {
   block("gaussian_block", [](const SeededBlock& from, const py::array& out) {
     for_dtype(out, [&](auto zero) {
       const auto target = matrix<decltype(zero)>(out, "out");
-      const py::gil_scoped_release release;
+      const WithoutGil released;
       gaussian_block(from, target);
     });
   });
   block("rademacher_block", [](const SeededBlock& from, const py::array& out) {
     for_dtype(out, [&](auto zero) {
       const auto target = matrix<decltype(zero)>(out, "out");
-      const py::gil_scoped_release release;
+      const WithoutGil released;
       rademacher_block(from, target);
     });
   });
   block("rademacher_words", [](const SeededBlock& from, const py::array& out) {
     const auto target = matrix<std::uint32_t>(out, "out");
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     rademacher_words(from, target);
   });
 }
@@ -67,7 +68,7 @@ inline void bind_seeded_products(py::module_& m) {
             const auto rows = matrix<const T>(x, "x");
             const auto target = matrix<T>(out, "out");
             check(target.rows == rows.rows, "out: rows do not match x");
-            const py::gil_scoped_release release;
+            const WithoutGil released;
             done = seeded_product<T>(ensemble, {seed, row, 0, stream}, rows, adjoint, target);
           });
           return done;
@@ -87,7 +88,7 @@ inline void bind_seeded_products(py::module_& m) {
           const auto from = matrix<const T>(x, "x");
           const auto target = matrix<T>(out, "out");
           check(target.rows == from.rows && target.cols == from.cols, "out: shape does not match x");
-          const py::gil_scoped_release release;
+          const WithoutGil released;
           done = gaussian_gram<T>({seed, row, 0, stream}, rows, static_cast<T>(scale), from, target);
         });
         return done;
@@ -109,7 +110,7 @@ void transform(const py::array& x, const py::array& out) {
   const auto target = matrix<T>(out, "out");
   check(is_power_of_two(rows.cols), "x: wanted a power of two as the last axis");
   check(target.rows == rows.rows && target.cols == rows.cols, "out: shape does not match");
-  const py::gil_scoped_release release;
+  const WithoutGil released;
   walsh_hadamard(rows, target);
 }
 
@@ -127,7 +128,7 @@ inline void subsampled_hadamard(const py::array& x, const py::array& signs, cons
     const auto* picked = elements<std::int64_t>(rows, m, "rows", false);
     check(all_below(picked, m, size), "rows: wanted indices below size");
     const SubsampledHadamard<T> op{bits, picked, size, static_cast<T>(scale)};
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     adjoint ? hadamard_adjoint<T>(op, from, to) : hadamard_forward<T>(op, from, to);
   });
 }
@@ -163,7 +164,7 @@ inline void sparse_sign_product(const SparseSignMatrix& op, const py::array& x, 
     const auto to = matrix<T>(out, "out");
     check(from.cols == (adjoint ? op.m() : op.n()), "x: columns do not match");
     check(to.rows == from.rows && to.cols == (adjoint ? op.n() : op.m()), "out: shape does not match");
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     adjoint ? op.adjoint<T>(from, accumulate, to) : op.forward<T>(from, accumulate, to);
   });
 }

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "bindings/plain_array.h"
 #include "core/ops.h"
 
@@ -28,7 +29,7 @@ py::object plain_forward(const PlainArray& x, const PlainArray& weight, bool rel
             (w.rows + 7) / 8};
   }
   {
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     linear<T>(rows, {w, nullptr}, relu ? Epilogue::relu : Epilogue::none, static_cast<T>(slope),
               bits, target, Precision::highest);
   }
@@ -81,7 +82,7 @@ py::object plain_backward(const PlainArray& grad, const py::object& x, const py:
     grad_input = std::move(out);
   }
   {
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     const T a = static_cast<T>(slope);
     constexpr Precision precision = Precision::highest;
     if (wants_input) homfast::grad_input<T>(g, {w, nullptr}, bits, a, input_target, precision);

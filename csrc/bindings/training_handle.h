@@ -1,12 +1,16 @@
 // Forward passes that are remembered, and steps of training, as Python objects.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "bindings/network_handle.h"
 #include "bindings/object.h"
 #include "core/fit_step.h"
@@ -104,8 +108,8 @@ class TraceHandle {
       grad_weights.append(std::move(result));
     }
     {
-      const py::gil_scoped_release release;
-      static thread_local TraceMemory<T> scratch;
+      const WithoutGil released;
+      auto& scratch = memory_of_thread<TraceMemory<T>, TraceMemory<T>>();
       scratch.reserve(weights, rows.rows, false, 1);
       run_backward<T>(weights, static_cast<T>(network.slope()), trace, rows, scratch.hidden(0),
                       input_target, targets);
@@ -174,8 +178,14 @@ class TrainingHandle {
                                            optimizer.adam ? &first[i] : nullptr,
                                            optimizer.adam ? &second[i] : nullptr));
       }
-      const py::gil_scoped_release release;
+      if (stepping_.load() == std::this_thread::get_id()) {
+        throw std::runtime_error(
+            "fit: got a network that is being fitted, by the call that this signal handler interrupted; "
+            "wanted another network, or a handler that sets a flag for later");
+      }
+      const WithoutGil released;
       const std::lock_guard<std::mutex> lock(step_mutex_);
+      const Stepping here(stepping_);
       result = homfast::fit_step<T>(weights, static_cast<T>(network.slope()), rows, wanted, optimizer,
                                     std::move(trained), std::get<StepMemory<T>>(step_memory_));
     });
@@ -197,7 +207,7 @@ class TrainingHandle {
     auto memory = spare->take();
     Trace<T> trace;
     {
-      const py::gil_scoped_release release;
+      const WithoutGil released;
       memory->reserve(weights, rows.rows, true, 1);
       trace = memory->trace(rows);
       run_forward<T>(weights, static_cast<T>(network.slope()), trace, target);
@@ -220,7 +230,7 @@ class TrainingHandle {
     const MatrixView<T> dy_rows{static_cast<T*>(dy.mutable_data()), rows.rows, width, width};
     auto memory = spare->take();
     {
-      const py::gil_scoped_release release;
+      const WithoutGil released;
       memory->reserve(weights, rows.rows, false, 0);
       const Trace<T> trace = memory->trace(rows);
       const T slope = static_cast<T>(network.slope());
@@ -234,7 +244,21 @@ class TrainingHandle {
   py::object network_;
   std::shared_ptr<SpareMemory<float>> spare_float_ = std::make_shared<SpareMemory<float>>();
   std::shared_ptr<SpareMemory<double>> spare_double_ = std::make_shared<SpareMemory<double>>();
+  // The thread that is in a step.
+  using Who = std::atomic<std::thread::id>;
+  class Stepping {
+   public:
+    explicit Stepping(Who& who) : who_(who) { who_ = std::this_thread::get_id(); }
+    ~Stepping() { who_ = std::thread::id(); }
+    Stepping(const Stepping&) = delete;
+    Stepping& operator=(const Stepping&) = delete;
+
+   private:
+    Who& who_;
+  };
+
   std::mutex step_mutex_;
+  Who stepping_{std::thread::id()};
   std::tuple<StepMemory<float>, StepMemory<double>> step_memory_;
 };
 

@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "core/parallel.h"
 #include "core/passes.h"
 
@@ -219,7 +220,7 @@ void backward_as(Operands operands, Results results, const Options& options, boo
     const auto& view = layers.weights[i].view;
     weight_targets.push_back(results.rows_of<T>(parts * view.rows, view.cols));
   }
-  static thread_local TraceMemory<T> scratch;
+  auto& scratch = memory_of_thread<TraceMemory<T>, TraceMemory<T>>();
   for (index_t part = 0; part < parts; ++part) {
     const auto g = part_of(grad, part, parts);
     const Trace<T> own{part_of(trace.x, part, parts), parts_of(trace.hidden, part, parts),
@@ -252,7 +253,7 @@ ffi::Error guarded(Call call) {
   } catch (const std::bad_alloc&) {
     return ffi::Error(ffi::ErrorCode::kResourceExhausted, "homfast: out of memory");
   } catch (const Interrupted&) {
-    const pybind11::gil_scoped_acquire acquire;
+    const WithGil held;
     PyErr_Clear();         // it would be of a thread that runs no Python
     PyErr_SetInterrupt();  // so that it is raised where Python goes on
     return ffi::Error(ffi::ErrorCode::kCancelled, "homfast: interrupted");

@@ -8,8 +8,8 @@ namespace homfast {
 
 // Multiply-adds in whose time an element is packed, to share the threads' threshold.
 constexpr double kPackCost = 16;
-// Elements packed between two looks at the stop flag, and taken at a time by a thread.
-constexpr index_t kPackedAtOnce = 1 << 16;
+// Elements that a thread takes at a time, and that are packed between two looks at the stop flag.
+constexpr index_t kPackedAtOnce = 1 << 16, kPackedUnasked = 1 << 22;
 
 template <class T>
 const T* PackedWeight<T>::forward_panels(const Target& target) {
@@ -24,34 +24,48 @@ const T* PackedWeight<T>::backward_panels(const Target& target) {
 template <class T>
 void PackedWeight<T>::refresh() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  forward_.target = backward_.target = nullptr;
+  for (PanelsOfTargets* own : {&forward_, &backward_}) {
+    for (auto& [target, panels] : *own) {
+      panels.packed = 0;
+      panels.whole = false;
+    }
+  }
 }
 
 template <class T>
-const T* PackedWeight<T>::pack(Panels& panels, Layout layout, index_t depth, index_t cols,
+const T* PackedWeight<T>::pack(PanelsOfTargets& own, Layout layout, index_t depth, index_t cols,
                                const Target& target) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (panels.target != &target) {
-    const KernelTable<T>& table = kernels<T>(target);
-    const index_t width = table.panel_width;
-    const index_t count = (cols + width - 1) / width;
-    const index_t panel_size = table.packed_size(depth, width, precision_);
-    const index_t size = std::max<index_t>(1, count * panel_size);
-    T* const out = static_cast<T*>(panels.buffer.reserve(static_cast<std::size_t>(size) * sizeof(T)));
-    const index_t at_once = std::max<index_t>(1, kPackedAtOnce / std::max<index_t>(1, panel_size));
-    StopFlag stop;
+  std::unique_lock<std::mutex> lock(mutex_);
+  Panels& panels = own[&target];
+  if (panels.whole) return static_cast<const T*>(panels.buffer.data());
+  const KernelTable<T>& table = kernels<T>(target);
+  const index_t width = table.panel_width;
+  const index_t count = (cols + width - 1) / width;
+  const index_t panel_size = table.packed_size(depth, width, precision_);
+  const index_t size = std::max<index_t>(1, count * panel_size);
+  const auto panels_of = [&](index_t elements) {
+    return std::max<index_t>(1, elements / std::max<index_t>(1, panel_size));
+  };
+  const index_t at_once = panels_of(kPackedAtOnce), unasked = panels_of(kPackedUnasked);
+  T* const out = static_cast<T*>(panels.buffer.reserve(static_cast<std::size_t>(size) * sizeof(T)));
+  StopFlag stop;
+  for (;;) {
+    const index_t first = panels.packed, last = std::min(count, first + unasked);
     auto pack_part = [&](index_t part) {
-      if (stop.poll()) return;
-      const index_t begin = part * at_once, end = std::min(count, begin + at_once);
+      const index_t begin = first + part * at_once, end = std::min(last, begin + at_once);
       const Range range{begin * width, std::min(cols, end * width)};
       table.pack_panels(weight_.data, weight_.row_stride, layout, depth, range, precision_,
                         out + begin * panel_size);
     };
-    share_out((count + at_once - 1) / at_once, kPackCost * static_cast<double>(size), pack_part);
-    if (stop.stopped()) throw Interrupted();
-    panels.target = &target;
+    share_out((last - first + at_once - 1) / at_once,
+              kPackCost * static_cast<double>((last - first) * panel_size), pack_part);
+    panels.packed = last;
+    panels.whole = last == count;
+    if (panels.whole) return out;
+    lock.unlock();  // a handler that runs now may call with this weight, and go on where this stopped
+    if (stop.poll()) throw Interrupted();
+    lock.lock();
   }
-  return static_cast<const T*>(panels.buffer.data());
 }
 
 template class PackedWeight<float>;

@@ -1,6 +1,7 @@
 // A weight in the order in which the product kernel reads it, for callers that use it many times.
 #pragma once
 
+#include <map>
 #include <mutex>
 
 #include "core/dispatch.h"
@@ -29,16 +30,18 @@ class PackedWeight {
 
  private:
   struct Panels {
-    AlignedBuffer buffer;
-    const Target* target = nullptr;  // null: not packed
+    AlignedBuffer buffer;  // stays where it is: calls read it without the lock
+    index_t packed = 0;    // panels
+    bool whole = false;
   };
+  using PanelsOfTargets = std::map<const Target*, Panels>;
 
-  const T* pack(Panels& panels, Layout layout, index_t depth, index_t cols, const Target& target);
+  const T* pack(PanelsOfTargets& own, Layout layout, index_t depth, index_t cols, const Target& target);
 
   MatrixView<const T> weight_;
   Precision precision_;
   std::mutex mutex_;
-  Panels forward_, backward_;
+  PanelsOfTargets forward_, backward_;
 };
 
 }  // namespace homfast

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "core/float_environment.h"
+#include "core/workspace.h"
 
 namespace homfast {
 namespace {
@@ -94,6 +95,12 @@ class Pool {
       wake_.notify_all();
     }
     job.work();
+    if (abandoned()) {
+      job.error = std::make_exception_ptr(std::runtime_error(
+          "homfast: this process was forked within a call, by a signal handler, and has no thread that "
+          "computes the rest of it; fork between calls, or leave the child by os._exit"));
+      return;
+    }
     std::unique_lock<std::mutex> lock(mutex_);
     job_ = nullptr;  // a worker that wakes late finds nothing
     if (active_ == 0) return;
@@ -107,6 +114,8 @@ class Pool {
   std::mutex busy;  // held by the thread whose job runs
 
  private:
+  bool abandoned() const;  // after a fork, in the child
+
   bool start_worker() {
     // Signals belong to the interpreter's threads.
     sigset_t all, before;
@@ -176,6 +185,8 @@ class Pool {
 std::atomic<Pool*> pool{nullptr};
 
 void forget_pool() { pool.store(nullptr, std::memory_order_relaxed); }
+
+bool Pool::abandoned() const { return pool.load(std::memory_order_relaxed) != this; }
 
 Pool& get_pool() {
   Pool* current = pool.load(std::memory_order_acquire);
@@ -288,6 +299,7 @@ bool StopFlag::poll() {
   next_check_ = (now + kInterruptPeriod).time_since_epoch().count();
   if (first) return false;
   bool (*const check)() = interrupt_check.load();
+  const CallsAbove may_come;
   if (check && check()) __atomic_store_n(&stopped_, true, __ATOMIC_RELAXED);
   return stopped();
 }

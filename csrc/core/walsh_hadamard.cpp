@@ -80,10 +80,11 @@ void for_rows(index_t rows, index_t size, StopFlag& stop, Body body) {
   if (stop.stopped()) throw Interrupted();
 }
 
-// Scratch for one row.
+// Scratch for one row: `large` if it is too long to be kept.
 template <class T>
-T* reserve_row(AlignedBuffer& buffer, index_t size) {
-  return static_cast<T*>(buffer.reserve(static_cast<std::size_t>(size) * sizeof(T)));
+T* reserve_row(AlignedBuffer& large, index_t size) {
+  if (size <= kKeptRow) return thread_workspace<T, Workspace::transformed_row>(size);
+  return static_cast<T*>(large.reserve(static_cast<std::size_t>(size) * sizeof(T)));
 }
 
 using Word = std::uint32_t;
@@ -141,9 +142,8 @@ void hadamard_forward(const SubsampledHadamard<T>& op, MatrixView<const T> x, Ma
   const KernelTable<T>& table = kernels<T>(target());
   StopFlag stop;
   for_rows(x.rows, op.size, stop, [&](index_t i, auto run) {
-    static thread_local AlignedBuffer kept;
     AlignedBuffer large;
-    T* const row = reserve_row<T>(op.size <= kKeptRow ? kept : large, op.size);
+    T* const row = reserve_row<T>(large, op.size);
     const T* const from = x.data + i * x.row_stride;
     const auto prepare = [&](index_t begin, index_t count) -> const T* {
       const index_t n = std::min(count, x.cols - begin);
@@ -164,9 +164,8 @@ void hadamard_adjoint(const SubsampledHadamard<T>& op, MatrixView<const T> y, Ma
   const KernelTable<T>& table = kernels<T>(target());
   StopFlag stop;
   for_rows(y.rows, op.size, stop, [&](index_t i, auto run) {
-    static thread_local AlignedBuffer kept;
     AlignedBuffer large;
-    T* const row = reserve_row<T>(op.size <= kKeptRow ? kept : large, op.size);
+    T* const row = reserve_row<T>(large, op.size);
     std::fill(row, row + op.size, T(0));
     const T* const from = y.data + i * y.row_stride;
     for (index_t j = 0; j < y.cols; ++j) row[op.rows[j]] = from[j];

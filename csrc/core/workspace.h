@@ -1,4 +1,6 @@
 // Scratch memory of a thread: it grows to what the largest call needed and is reused.
+// Between blocks of a call the interpreter may run a signal handler, which may call again on the same
+// thread: each level of calls has memory of its own.
 #pragma once
 
 #if defined(__linux__)
@@ -6,6 +8,7 @@
 #endif
 
 #include <cstdlib>
+#include <map>
 #include <new>
 
 #include "core/views.h"
@@ -53,12 +56,34 @@ class AlignedBuffer {
   std::size_t size_ = 0;
 };
 
+// Calls of this thread that wait while others run.
+inline thread_local int calls_below = 0;
+
+class CallsAbove {
+ public:
+  CallsAbove() { ++calls_below; }
+  ~CallsAbove() { --calls_below; }
+  CallsAbove(const CallsAbove&) = delete;
+  CallsAbove& operator=(const CallsAbove&) = delete;
+};
+
+// What this thread keeps for User, on this level of calls.
+template <class Memory, class User>
+Memory& memory_of_thread() {
+  static thread_local Memory memory;
+  if (calls_below == 0) return memory;
+  static thread_local std::map<int, Memory> above;
+  return above[calls_below];
+}
+
 // What a thread uses at the same time has names of its own.
-enum class Workspace { product, activations, generated, transform, widened };
+enum class Workspace { product, activations, generated, transform, transformed_row, widened };
+template <class T, Workspace name>
+struct WorkspaceOf {};
 
 template <class T, Workspace name = Workspace::product>
 T* thread_workspace(index_t elements) {
-  static thread_local AlignedBuffer buffer;
+  AlignedBuffer& buffer = memory_of_thread<AlignedBuffer, WorkspaceOf<T, name>>();
   return static_cast<T*>(buffer.reserve(static_cast<std::size_t>(elements) * sizeof(T)));
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "cuda/ops.h"
 #include "cuda/runtime.h"
 
@@ -166,7 +167,7 @@ class Call {
   template <class Op>
   void run(Op op) {
     if (device_ < 0) return;  // every array is empty
-    const py::gil_scoped_release release;
+    const WithoutGil released;
     const DeviceScope scope(device_);
     auto* const stream = reinterpret_cast<void*>(stream_);
     for (const auto other : before_) wait_for(stream, reinterpret_cast<void*>(other));
