@@ -285,7 +285,7 @@ def prepare_out(
     buffer. The callable returns the array to give to the user, of shape ``shape``.
     """
     if out is None:
-        result = np.empty(shape, dtype)
+        result = new(shape, dtype)
         return _rows_of_contiguous(result), lambda: result
     target = out if isinstance(out, np.ndarray) else _as_numpy(out, "out")
     if isinstance(target, np.ma.MaskedArray):
@@ -307,13 +307,24 @@ def prepare_out(
     if direct and target.flags.aligned and not any(np.may_share_memory(target, i) for i in inputs):
         rows = target if target.ndim == 2 else _rows_of_contiguous(target)
         return rows, lambda: out
-    buffer = np.empty(shape, dtype)
+    buffer = new(shape, dtype)
 
     def finish() -> Any:
         target[...] = buffer
         return out
 
     return _rows_of_contiguous(buffer), finish
+
+
+def new(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """``numpy.empty``; MemoryError, as of all that does not fit, for more bytes than addresses."""
+    try:
+        return np.empty(shape, dtype)
+    except ValueError:
+        raise MemoryError(
+            f"out: a result of shape {shape} has more bytes than there are addresses; call with "
+            "fewer rows at a time"
+        ) from None
 
 
 def _rows_of_contiguous(array: np.ndarray) -> np.ndarray:

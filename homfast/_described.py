@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays
+from homfast import _arrays, _tensors
 from homfast._arrays import BFLOAT16
 from homfast._backends.device_library import library_of
 
@@ -65,21 +65,8 @@ class Described:
 
 def _interface(array: Any, name: str, library: Any) -> dict[str, Any]:
     """What ``__cuda_array_interface__`` says; TypeError for arrays that are not plain memory."""
-    if getattr(array, "requires_grad", False):
-        raise TypeError(
-            f"{name}: got a tensor that requires grad, whose graph would be lost; "
-            f"pass {name}.detach()"
-        )
-    if hasattr(array, "is_neg") and array.is_neg():
-        raise TypeError(
-            f"{name}: got a lazily negated tensor, whose memory holds the other sign; "
-            f"pass {name}.resolve_neg()"
-        )
-    if hasattr(array, "is_conj") and array.is_conj():
-        raise TypeError(
-            f"{name}: got a lazily conjugated tensor, whose memory holds the other sign; "
-            f"pass {name}.resolve_conj()"
-        )
+    if _tensors.is_tensor(array):
+        _tensors.check_memory(array, name)
     try:
         interface = library.bits(array).__cuda_array_interface__
     except (AttributeError, TypeError, RuntimeError, KeyError) as error:

@@ -39,12 +39,12 @@ def kept(rows: np.ndarray, source: Any) -> np.ndarray:
 
 def empty(shape: tuple[int, ...], dtype: Any, like: Any) -> np.ndarray:
     """A new array."""
-    return np.empty(shape, dtype)
+    return _arrays.new(shape, dtype)
 
 
 def empty_masks(rows: int, widths: Iterable[int], like: Any) -> list[np.ndarray]:
     """Room for the bit masks of layers of these widths."""
-    return [np.empty((rows, (width + 7) // 8), np.uint8) for width in widths]
+    return [_arrays.new((rows, (width + 7) // 8), np.uint8) for width in widths]
 
 
 def broadcast_rows(masks: list[np.ndarray], rows: int) -> list[np.ndarray]:

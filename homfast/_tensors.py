@@ -38,21 +38,28 @@ def check_values(tensor: Any, name: str) -> None:
             f"{name}: got a {kind}, wanted a strided one of float32 or float64; pass "
             f"{name}.{'to_padded_tensor(0.0)' if tensor.is_nested else 'to_dense()'}"
         )
+    if torch._C._is_fwd_grad_enabled() and torch._VF._unpack_dual(tensor, level=0)[1] is not None:
+        raise TypeError(f"{name}: got a dual tensor, whose tangent would be lost; {_INSTEAD}")
+    check_memory(tensor, name)
+
+
+def check_memory(tensor: Any, name: str) -> None:
+    """TypeError or ValueError unless its memory holds its values, and no graph waits for them."""
     if tensor.requires_grad:
         raise TypeError(
             f"{name}: got a tensor that requires grad, whose graph would be lost; "
             f"pass {name}.detach()"
         )
-    if torch._C._is_fwd_grad_enabled() and torch._VF._unpack_dual(tensor, level=0)[1] is not None:
-        raise TypeError(f"{name}: got a dual tensor, whose tangent would be lost; {_INSTEAD}")
     for lazily, resolve in (("negated", "neg"), ("conjugated", "conj")):
         if getattr(tensor, f"is_{resolve}")():
             raise TypeError(
                 f"{name}: got a lazily {lazily} tensor, whose memory holds the other sign; "
                 f"pass {name}.resolve_{resolve}()"
             )
+    if tensor.layout is not sys.modules["torch"].strided:
+        return  # what asks for its address says so
     held = 0 if tensor._is_zerotensor() else tensor.untyped_storage().nbytes()
-    if tensor.device.type == "cpu" and _end(tensor) > held:
+    if _end(tensor) > held:
         raise ValueError(
             f"{name}: got a tensor of shape {tuple(tensor.shape)} whose memory was freed, wanted "
             "one with its values; resize its storage and fill it first"

@@ -515,12 +515,12 @@ MUTANTS = [
     ),
     # The compiler's flags -------------------------------------------------------------------------
     mutant(
-        "compiled with -ffast-math",
+        "linked with -ffast-math, which flushes denormals of whoever loads it",
         "setup.py",
-        '    "-ffp-contract=off",  # targets',
-        '    "-ffast-math",  # targets',
-        "special_values",
-        "bits_targets",
+        'extra_link_args=["-pthread"],',
+        'extra_link_args=["-pthread", "-ffast-math"],',
+        "process",
+        "floating_point_state",
     ),
     mutant(
         "compiled with products and sums fused at will",

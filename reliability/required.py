@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import homfast
 from homfast import _backends
+from homfast.selftesting.engines import engines
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,12 +35,27 @@ def refuse(words: str) -> NoReturn:
     raise SystemExit(2)
 
 
+def native_targets() -> list[str]:
+    """The targets of this checkout's `native` that compute here, best first; else status 2."""
+    native_extension()
+    return [engine.target for engine in engines() if engine.target]
+
+
 def at_least_one(text: str) -> int:
     """A whole number from 1, of a command line."""
+    return whole_number(text, 1)
+
+
+def seed(text: str) -> int:
+    """A whole number from 0, of a command line: what generators take."""
+    return whole_number(text, 0)
+
+
+def whole_number(text: str, least: int) -> int:
     try:
         number = int(text)
     except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number from 1")
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number from {least}")
     return number

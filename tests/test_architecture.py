@@ -133,6 +133,12 @@ def strings(path):
             yield str(node.value)
 
 
+def test_only_the_workspace_keeps_memory_a_thread():
+    """It has a level for each call below a signal handler."""
+    found = {p.name for p in sources(".") if "thread_local" in without_comments(p)}
+    assert found == {"workspace.h", "parallel.cpp"}
+
+
 def test_words_that_stand_nowhere():
     flags = r"-f(unsafe-)?fast-math|-Ofast|-march=native|-mtune=native|-ffinite-math-only"
     flags += r"|-funsafe-math|--use_fast_math|fp:fast"

@@ -134,3 +134,16 @@ def test_absurd_sizes_are_memory_errors(engine, dtype):
         homfast.linear(x, np.ones((4, 4), dtype), backend=engine.backend)
     weight = np.ones((4, 4), dtype)
     assert homfast.linear(weight, weight, backend=engine.backend)[0, 0] == 4
+
+
+@pytest.mark.parametrize("calls", ["linear", "linear_relu", "network"])
+def test_results_of_more_bytes_than_addresses(engine, calls):
+    """The rows of x are one row: it takes no memory."""
+    x, weight = np.broadcast_to(np.float32(1), (2**55, 8)), np.ones((900, 8), np.float32)
+    with pytest.raises(MemoryError, match=r"^out: a result of .*; call with fewer rows at a time"):
+        if calls == "network":
+            homfast.ReLUNetwork([weight], backend=engine.backend)(x)
+        elif calls == "linear":
+            homfast.linear(x, weight, backend=engine.backend)
+        else:
+            homfast.linear_relu(x, weight, return_mask=True, backend=engine.backend)

@@ -364,6 +364,14 @@ def test_ctrl_c(count):
     assert output(LONG.format(count=count)) == "done"
 
 
+def test_a_call_below_a_signal_handler_computes_without_helpers():
+    """A handler may run while the call below it starts threads."""
+    done = []
+    with threads._lock:
+        threads.run_parts(done.append, [(i,) for i in range(10)], 3)
+    assert done == list(range(10))
+
+
 def test_the_last_calls_of_a_process_compute():
     """No thread can be started any more while the interpreter ends."""
     code = """

@@ -12,9 +12,18 @@ import pytest
 from processes import environment_of_tests
 
 import homfast
+from homfast import _backends
 from homfast._backends import native, reference
 from homfast.cli import main
-from homfast.selftesting import agreement, float_modes, ideas, sizes, threads
+from homfast.selftesting import (
+    agreement,
+    entries,
+    float_modes,
+    ideas,
+    operators,
+    sizes,
+    threads,
+)
 from homfast.selftesting.cases import Case, cases, run
 from homfast.selftesting.engines import REFERENCE, computing_on, engines
 from homfast.selftesting.report import Tally
@@ -134,6 +143,12 @@ def test_every_drawn_case_is_parsed(idea):
     for _ in range(100):
         for case in next(rounds):
             assert Case.parse(case.line()) == case
+
+
+@pytest.mark.parametrize("arguments", [["--full"], ["--seconds", "3"], ["--seed", "1"]])
+def test_what_a_line_has_already_is_refused(capsys, arguments):
+    assert main(["selftest", "--repro", corners("bounds", REFERENCE)[0].line(), *arguments]) == 2
+    assert f"repro: got {arguments[0]} too" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--seconds", "nan"], ["--seconds", "-1"], ["--seed", "-1"]])
@@ -362,6 +377,91 @@ def test_an_error_that_names_another_argument_is_seen(monkeypatch):
     found = {c.parameters["call"]: run(c).message for c in corners("refusals", REFERENCE)}
     assert "does not begin with 'x: '" in found["features differ"]
     assert "does not begin with 'backend: '" in found["an unknown backend"]
+
+
+def fails(idea, engine):
+    """Whether some case that every run begins with does."""
+    return any(run(case).status == "failed" for case in corners(idea, engine))
+
+
+def of_result(change):
+    """A method whose result is changed by that."""
+    return lambda original: lambda *arguments: change(original(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"),
+    [
+        ("vjp", lambda found: (found[0], lambda g: (found[1](g)[0] * 1.01, found[1](g)[1]))),
+        ("vjp", lambda found: (found[0], lambda g: (found[1](g)[0], [-w for w in found[1](g)[1]]))),
+        ("jvp", lambda found: (found[0], found[1] * 1.01)),
+    ],
+    ids=["gradient of the input", "gradients of the weights", "tangent"],
+)
+def test_wrong_derivatives_of_a_network_are_seen(monkeypatch, method, fault):
+    broken = of_result(fault)(getattr(homfast.ReLUNetwork, method))
+    monkeypatch.setattr(homfast.ReLUNetwork, method, broken)
+    assert fails("network_bounds", REFERENCE)
+
+
+def test_wrong_masks_of_a_network_are_seen(monkeypatch):
+    def broken(*arguments):
+        found = linearize(*arguments)
+        found._masks[0][:, 0] ^= 1
+        return found
+
+    linearize = homfast.ReLUNetwork.linearize
+    monkeypatch.setattr(homfast.ReLUNetwork, "linearize", broken)
+    assert fails("network_bounds", REFERENCE)
+
+
+@pytest.mark.parametrize("family", operators.FAMILIES)
+def test_operators_that_are_not_their_formula_are_seen(monkeypatch, family):
+    """Both products scaled, or the signal reversed, are a matrix with its adjoint, but another."""
+    kind = getattr(homfast.measure, family)
+    for change in (lambda rows: rows * -3, lambda rows: np.flip(rows, -1)):
+        with monkeypatch.context() as patch:
+            forward, adjoint = kind._forward_rows, kind._adjoint_rows
+
+            def broken_forward(op, rows, out, *, forward=forward, change=change):
+                forward(op, np.ascontiguousarray(change(rows)), out)
+
+            def broken_adjoint(op, rows, out, *, adjoint=adjoint, change=change):
+                adjoint(op, rows, out)
+                out[...] = change(out.copy())
+
+            patch.setattr(kind, "_forward_rows", broken_forward)
+            patch.setattr(kind, "_adjoint_rows", broken_adjoint)
+            assert fails("operators", REFERENCE)
+
+
+def test_another_order_of_sums_from_strides_is_seen(monkeypatch, native_engine):
+    original = homfast.linear_relu
+
+    def broken(x, weight, **options):
+        y, mask = original(x, weight, **options)
+        if not x.flags.c_contiguous and not np.array_equal(y, np.round(y)):
+            y[...] = np.nextafter(y, np.inf)
+        return y, mask
+
+    monkeypatch.setattr(homfast, "linear_relu", broken)
+    assert fails("layouts", native_engine)
+
+
+@pytest.mark.parametrize("family", entries.FAMILIES)
+def test_other_entries_than_those_of_the_reference_are_seen(monkeypatch, native_engine, family):
+    """All of them: their golden hashes see fewer sizes."""
+    kind = getattr(homfast.measure, family)
+    original = kind.to_dense
+
+    def broken(op):
+        found = original(op)
+        if _backends._automatic is not reference and op.shape[1] == 257:
+            found[found != 0] *= -1
+        return found
+
+    monkeypatch.setattr(kind, "to_dense", broken)
+    assert fails("entries", native_engine)
 
 
 def test_another_stream_is_seen(monkeypatch):

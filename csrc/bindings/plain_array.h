@@ -1,6 +1,7 @@
 // The short way: calls on plain arrays, whole, for the price of one crossing of the language border.
 #pragma once
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -78,6 +79,14 @@ py::array new_like(const PlainArray& x, index_t features) {
   const auto* first = x.proxy->dimensions;
   std::vector<py::ssize_t> shape(first, first + x.proxy->nd);
   shape.back() = features;
+  py::ssize_t bytes = sizeof(T);
+  for (const py::ssize_t n : shape) {
+    if (__builtin_mul_overflow(bytes, std::max<py::ssize_t>(n, 1), &bytes)) {
+      PyErr_SetString(PyExc_MemoryError,
+                      "out: a result of more bytes than there are addresses; call with fewer rows at a time");
+      throw py::error_already_set();
+    }
+  }
   return py::array(py::dtype::of<T>(), std::move(shape));
 }
 

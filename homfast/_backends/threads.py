@@ -143,7 +143,10 @@ def _submit(work: Callable[[], None], count: int) -> list[Future[None]]:
     try:
         from concurrent.futures import ThreadPoolExecutor  # takes a while, and is not always needed
 
-        with _lock:
+        # Held by another thread, or by this one below a signal handler: done without helpers.
+        if not _lock.acquire(blocking=False):
+            return []
+        try:
             if _pool is None or _pool_size < count:
                 if _pool is not None:
                     _pool.shutdown(wait=False)  # after what it has begun
@@ -151,6 +154,8 @@ def _submit(work: Callable[[], None], count: int) -> list[Future[None]]:
                 _pool_size = count
             for _ in range(count):  # np.errstate of the caller is in its context
                 helpers.append(_pool.submit(contextvars.copy_context().run, work))
+        finally:
+            _lock.release()
     except RuntimeError:  # no thread can be started, or the interpreter is about to end
         pass
     return helpers

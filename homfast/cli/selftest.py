@@ -11,12 +11,14 @@ import sys
 import homfast.config
 from homfast.cli import UsageError
 
+SECONDS = 10.0
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``homfast selftest``."""
     add = parser.add_argument
-    add("--seconds", type=float, default=10.0, help="about how long (%(default)g)")
-    add("--seed", type=int, default=0, help="of the cases that are drawn (%(default)s)")
+    add("--seconds", type=float, help=f"about how long ({SECONDS:g})")
+    add("--seed", type=int, help="of the cases that are drawn (0)")
     add("--full", action="store_true", help="the long form, of hours, whatever --seconds")
     add("--json", action="store_true", help="print one JSON object a line for each case")
     add("--repro", metavar="LINE", help="run the one case of a line that a failure or --json gave")
@@ -24,10 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 if all held, 1 if a promise was broken; 130 after Ctrl-C, with the counts until then."""
-    if not (math.isfinite(args.seconds) and args.seconds >= 0):
-        raise UsageError(f"seconds: got {args.seconds:g}, wanted a finite number >= 0")
-    if args.seed < 0:
-        raise UsageError(f"seed: got {args.seed}, wanted an integer >= 0")
+    seconds, seed = (SECONDS if args.seconds is None else args.seconds), args.seed or 0
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise UsageError(f"seconds: got {seconds:g}, wanted a finite number >= 0")
+    if seed < 0:
+        raise UsageError(f"seed: got {seed}, wanted an integer >= 0")
+    if args.repro is not None:
+        for name in ("seconds", "seed", "full"):
+            if getattr(args, name) not in (None, False):
+                raise UsageError(f"repro: got --{name} too, wanted the line alone, which has all")
     try:
         homfast.config.config()
     except (ValueError, RuntimeError) as error:  # an environment variable that cannot be honoured
@@ -39,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.repro is not None:
         return _repeat(args.repro, args.json)
     tell = selftesting.print_lines if args.json else selftesting.selftest
-    return 0 if tell(seconds=args.seconds, seed=args.seed, full=args.full) else 1
+    return 0 if tell(seconds=seconds, seed=seed, full=args.full) else 1
 
 
 def _repeat(line: str, as_json: bool) -> int:

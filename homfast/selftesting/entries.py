@@ -1,4 +1,4 @@
-"""Entries of seeded operators: those that were frozen, on every machine, and of any tile.
+"""Entries of seeded operators: those that were frozen, those of the reference, and of any tile.
 
 A change is a new version of the streams, never a new golden value.
 """
@@ -10,6 +10,7 @@ import hashlib
 import numpy as np
 
 from homfast.selftesting import sizes
+from homfast.selftesting.engines import REFERENCE, computing_on
 from homfast.selftesting.oracles import assert_same_bits, ensure
 
 TITLE = "entries of seeded operators: the same bits on every machine"
@@ -79,6 +80,9 @@ def check(engine, dtype, rng, family, m, n, first):
     op = getattr(measure, family)(m, n, **options)
     whole = op.to_dense()
     case = f"{engine} {op!r}"
+    with computing_on(REFERENCE):
+        specified = getattr(measure, family)(m, n, **options).to_dense()
+    assert_same_bits(whole, specified, f"{case}, and the reference")
     assert_same_bits(op.rows(first, m).to_dense(), whole[first:], f"{case} rows {first} to {m}")
     again = getattr(measure, family)(m, n, **options, store=False)
     assert_same_bits(again.to_dense(), whole, f"{case} not stored")

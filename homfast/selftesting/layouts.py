@@ -1,7 +1,8 @@
 """Any strides, directions and offsets of arrays give the same; nothing beside them is touched.
 
-Exact integers, so that what multiplies in another order compares alike. What lies between the
-elements, and in `out`, is poison: bytes 0xFF, a NaN.
+Exact integers, whose results are known; and, of engines that keep bits, numbers whose sums round,
+so that another order of them shows. What lies between the elements, and in `out`, is poison: bytes
+0xFF, a NaN.
 """
 
 from __future__ import annotations
@@ -25,12 +26,38 @@ def draw(rng, largest):
 
 
 def check(engine, dtype, rng, rows, features, columns):
-    x, weight, grad = (
-        rng.integers(-5, 6, shape).astype(dtype)
-        for shape in ((rows, features), (columns, features), (rows, columns))
-    )
+    shapes = (rows, features), (columns, features), (rows, columns)
     active = rng.random((rows, columns)) < 0.5
     layouts = [random_layout(rng) for _ in range(5)]
+    whole = [rng.integers(-5, 6, shape).astype(dtype) for shape in shapes]
+    check_integers(engine, dtype, *whole, active, layouts)
+    if engine.keeps_bits:
+        normal = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+        check_bits(engine, dtype, *normal, active, layouts)
+
+
+def check_bits(engine, dtype, x, weight, grad, active, layouts):
+    """The same as from plain arrays."""
+    plain = x, weight, grad, pack(active)
+    laid_out = [lay_out(array, layout) for array, layout in zip(plain, layouts, strict=False)]
+    wanted, found = (
+        (
+            *homfast.linear_relu(
+                a, w, return_mask=True, negative_slope=0.1, backend=engine.backend
+            ),
+            *homfast.linear_relu_backward(
+                g, a, w, mask, negative_slope=0.1, backend=engine.backend
+            ),
+        )
+        for a, w, g, mask in (plain, laid_out)
+    )
+    case = f"{engine} {dtype} {x.shape} {weight.shape} layouts {layouts}"
+    for number, (result, other) in enumerate(zip(found, wanted, strict=True)):
+        assert_same_bits(result, other, f"result {number} {case}")
+
+
+def check_integers(engine, dtype, x, weight, grad, active, layouts):
+    (rows, features), columns = x.shape, len(weight)
     inputs = [
         lay_out(array, layout)
         for array, layout in zip((x, weight, grad, pack(active)), layouts[:4], strict=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 ROUNDOFF = {np.dtype(np.float32): 2.0**-24, np.dtype(np.float64): 2.0**-53}
+MANY_TERMS = 8  # of fewer, one rounding can fill the bound
 WIDE = {np.dtype(np.float32): np.float64, np.dtype(np.float64): np.longdouble}
 
 

@@ -92,8 +92,7 @@ def check_network(x: torch.Tensor, weights: Sequence[torch.Tensor]) -> None:
     if x.dtype not in DTYPES:
         raise TypeError(
             f"x: got {x.dtype}, wanted torch.float32, torch.float64 or torch.bfloat16; "
-            "pass x.float() to weights.float(), of a module model.float(), if that loses nothing "
-            "you need"
+            "convert x and the weights, x.float() and model.float(), if that loses nothing you need"
         )
     if x.dim() == 0 or x.shape[-1] != weights[0].shape[1]:
         raise ValueError(

@@ -94,6 +94,11 @@ def backward(
     weights_needed: bool,
 ) -> list[Tensor]:
     """Gradients of x, if needed, and then of all weights, if needed, from what `keep` returned."""
+    short = short_way.backward(
+        grad_output, x, weights, hidden, masks, slope, precision, input_needed, weights_needed
+    )
+    if short is not None:
+        return short
     at = place_of(x)
     if x.dtype is torch.bfloat16:
         singles = backward(
@@ -103,11 +108,6 @@ def backward(
         return [g.to(torch.bfloat16) for g in singles]
     if grad_output.dtype is not x.dtype:
         raise TypeError(f"grad_output: got {grad_output.dtype}, wanted {x.dtype}, the dtype of x")
-    short = short_way.backward(
-        grad_output, x, weights, hidden, masks, slope, precision, input_needed, weights_needed
-    )
-    if short is not None:
-        return short
     last_relu = len(masks) == len(weights)
     if at.is_short(x) or last_relu:
         return _backward_by_layer(
