@@ -24,6 +24,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import required
 import scores
 from checkout import copy_checkout, keep_targets
 from homfast import backends
@@ -66,10 +67,22 @@ def version(compiler: str) -> str:
     return f"{kind} {number[0] if number else told.stdout.splitlines()[0]}"
 
 
-def build(compiler: str, level: str, folder: Path) -> None:
+def known(name: str) -> str:
+    """A compiler that a command line names, if it is one."""
+    if name == "zig" and importlib.util.find_spec("ziglang"):
+        return name
+    try:
+        version(name)
+    except (OSError, IndexError, subprocess.CalledProcessError) as error:
+        wanted = "wanted a C++ compiler, or zig where ziglang is installed"
+        raise argparse.ArgumentTypeError(f"got {name!r}, {wanted}") from error
+    return name
+
+
+def build(compiler: str, level: str, folder: Path, targets: list[str]) -> None:
     """The extension, in a copy of the checkout; CalledProcessError if it does not compile."""
     copy_checkout(folder, built=False)
-    keep_targets(folder, ["avx2", "neon", "scalar"])
+    keep_targets(folder, targets)
     setup = folder / "setup.py"
     text = setup.read_text()
     if text.count('"-O3",\n    "-fvisibility') != 1:
@@ -86,6 +99,7 @@ def look(only: str = "") -> dict[str, Any]:
     native = [engine for engine in engines() if engine.backend == "native"]
     if not native:
         return {"hashes": {}, "cases": 0, "failed": [backends()["native"]]}
+    targets = [engine.target for engine in native]
     hashes = {}
     for name, engine, call in corpus(native, SHAPES):
         if name == only or not only:
@@ -94,7 +108,7 @@ def look(only: str = "") -> dict[str, Any]:
     made = itertools.islice(cases(0, LARGEST, on=native), 0 if only else ROUNDS)
     outcomes = [run(case) for case in itertools.chain.from_iterable(made)]
     failed = [f"{o.message}: {o.case.line()}" for o in outcomes if o.status == FAILED]
-    return {"hashes": hashes, "cases": len(outcomes), "failed": failed}
+    return {"targets": targets, "hashes": hashes, "cases": len(outcomes), "failed": failed}
 
 
 def look_at(folder: Path, only: str, *places: Path) -> dict[str, Any]:
@@ -115,6 +129,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.hashes: dict[str, str] = {}
+        self.targets: list[str] = []
         self.first = ""
         self.compared = self.cases = 0
         self.builds: list[str] = []
@@ -125,7 +140,7 @@ class Tally:
         if not hashes:
             self.wrong.append(f"{name}: no hashes, nothing was compared")
         if not self.first:
-            self.first, self.hashes = name, hashes
+            self.first, self.hashes, self.targets = name, hashes, found.get("targets", [])
             self.compared -= len(hashes)  # with themselves, below
         if hashes.keys() != self.hashes.keys():
             self.wrong.append(f"{name}: {len(hashes)} hashes, {len(self.hashes)} of {self.first}")
@@ -142,6 +157,7 @@ class Tally:
 def check(chosen: list[str], levels: list[str], numpys: list[str], only: str = "") -> Tally:
     """Build and look, in folders that are removed."""
     tally = Tally()
+    targets = required.native_targets()
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         zig = top / "zig"
@@ -154,7 +170,7 @@ def check(chosen: list[str], levels: list[str], numpys: list[str], only: str = "
                 what = f"{version(path)} -O{level}"
                 folder = top / what.replace(" ", "")
                 try:
-                    build(path, level, folder)
+                    build(path, level, folder, targets)
                 except subprocess.CalledProcessError as error:
                     tally.wrong.append(f"{what}: does not build: {error.stderr[-1000:]}")
                     print(tally.wrong[-1], flush=True)
@@ -172,7 +188,7 @@ def check(chosen: list[str], levels: list[str], numpys: list[str], only: str = "
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--compilers", nargs="*", help="all that are found by default")
+    parser.add_argument("--compilers", nargs="*", type=known, help="by default all that are found")
     parser.add_argument("--levels", nargs="*", default=["3", "2", "1", "0"])
     parser.add_argument("--numpys", nargs="*", default=list(NUMPYS))
     parser.add_argument("--only", default="", help="one op, as a failure names it")
@@ -191,7 +207,8 @@ def main() -> int:
     for line in tally.wrong:
         print(line)
     words = f"{len(tally.wrong)} of {tally.compared:,} hashes and {tally.cases:,} cases"
-    words += f"; {', '.join(tally.builds)}; NumPy {' and '.join(arguments.numpys)}"
+    words += f" on {', '.join(tally.targets)}; {', '.join(tally.builds)}"
+    words += f"; NumPy {' and '.join(arguments.numpys)}"
     # One op is not the corpus, and a build that nothing was compared with has agreed with none.
     compared = tally.compared > 0 and (tally.cases > 0 or bool(arguments.only))
     count = 0 if arguments.only else len(tally.builds)

@@ -28,6 +28,8 @@ from operations import Call, digest, operations
 
 CALLERS = 8
 HANGS = 120  # seconds without an end
+LONG = 1.5  # seconds of a forward pass; what follows it takes longer
+DELAYS = (0.2, 0.5, 0.8, 1.1, 0.3)  # seconds, to the other half of a step of training too
 
 
 def verdict(call: Call, wanted: str) -> str:
@@ -156,45 +158,88 @@ def check_forks(count: int) -> tuple[int, list[str]]:
     return well, wrong
 
 
-def check_interrupts(count: int) -> tuple[list[str], float]:
-    """Ctrl-C in calls of seconds, and the slowest answer."""
-    tall = np.broadcast_to(np.ones(1024, np.float32), (6_000_000, 1024))
-    weight = np.ones((64, 1024), np.float32)
+def long_calls() -> dict[str, Call]:
+    """Calls that take seconds on a processor a hundred times as fast: views cost no memory."""
+    wide = 1 << 16
+    tall = np.broadcast_to(np.ones(wide, np.float32), (6_000_000, wide))
+    weight = np.ones((64, wide), np.float32)
     grad = np.broadcast_to(np.ones(64, np.float32), (6_000_000, 64))
     out = np.zeros((6_000_000, 64), np.float32)
     net = homfast.ReLUNetwork([weight, np.ones((1, 64), np.float32)])
-    operator = homfast.measure.Gaussian(1 << 17, 1 << 17, seed=1, store=False)
-    signs = homfast.measure.Rademacher(1 << 19, 1 << 18, seed=1, store=False)
-    one = np.ones((1, 1 << 17), np.float32)
-    wide = np.ones((4, 1 << 18), np.float32)
-    calls = {
+    operator = homfast.measure.Gaussian(1 << 21, 1 << 20, seed=1, store=False)
+    signs = homfast.measure.Rademacher(1 << 21, 1 << 21, seed=1, store=False)
+    one = np.ones((1, 1 << 20), np.float32)
+    four = np.ones((4, 1 << 21), np.float32)
+    found: dict[str, Call] = {
         "linear": lambda: homfast.linear(tall, weight, out=out),
         "backward": lambda: homfast.linear_relu_backward(grad, tall, None, None),
         "network": lambda: net(tall),
         "Gaussian, one row": lambda: operator.forward(one),
-        "Rademacher, four rows": lambda: signs.forward(wide),
+        "Rademacher, four rows": lambda: signs.forward(four),
         "Gaussian, gram": lambda: operator.gram(one),
     }
+    return found | training_calls()
+
+
+def training_calls() -> dict[str, Call]:
+    """Likewise those that keep what each row gave, of rows for which this machine takes seconds."""
+    weights = [np.full(shape, 1 / 4096, np.float32) for shape in ((4096, 64), (4096, 4096))]
+    weights.append(np.ones((1, 4096), np.float32))
+    net, trained = homfast.ReLUNetwork(weights), homfast.ReLUNetwork(weights)
+    rows, taken = 500, 0.0
+    while taken < LONG:
+        rows *= 2
+        x = np.broadcast_to(np.ones(64, np.float32), (rows, 64))
+        y, pull_back = net.vjp(x)
+        begin = time.monotonic()
+        net.vjp(x)
+        taken = time.monotonic() - begin
+    return {
+        "vjp": lambda: net.vjp(x),
+        "vjp, pulled back": lambda: pull_back(y),
+        "fit": lambda: homfast.fit(trained, [(x, -y)], learning_rate=1e-4),
+    }
+
+
+def interrupted(call: Call, delay: float) -> float | None:
+    """Seconds from SIGINT to the end of a call; None if it ended before, or took no notice."""
+    sent: list[float] = []
+    ended = False
+
+    def send() -> None:
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(delay, send)
+    try:
+        timer.start()
+        call()
+        ended = True
+        timer.join()  # where SIGINT is heard that the call did not hear
+    except KeyboardInterrupt:
+        if not sent:  # of whoever runs this
+            timer.cancel()
+            raise
+        return None if ended else time.monotonic() - sent[0]
+    return None
+
+
+def check_interrupts(count: int) -> tuple[list[str], float]:
+    """Ctrl-C early and late in calls of seconds, and the slowest answer."""
+    calls = long_calls()
+    small = np.ones((50, 1024), np.float32)
+    weight = np.ones((64, 1024), np.float32)
+    net = homfast.ReLUNetwork([weight, np.ones((1, 64), np.float32)])
     wrong: list[str] = []
     slowest = 0.0
-    small = np.ones((50, 1024), np.float32)
     names = list(calls)
     for number in range(count):
         name = names[number % len(names)]
-        sent: list[float] = []
-
-        def send(sent: list[float] = sent) -> None:
-            sent.append(time.monotonic())
-            os.kill(os.getpid(), signal.SIGINT)
-
-        timer = threading.Timer(0.2 + 0.01 * (number % 7), send)
-        timer.start()
-        try:
-            calls[name]()
-            timer.join()
+        taken = interrupted(calls[name], DELAYS[number // len(names) % len(DELAYS)])
+        if taken is None:
             wrong.append(f"{name}: ended before it was interrupted, or took no notice")
-        except KeyboardInterrupt:
-            slowest = max(slowest, time.monotonic() - sent[0])
+        else:
+            slowest = max(slowest, taken)
         if not (homfast.linear(small, weight) == 1024).all() or not (net(small) == 65536).all():
             wrong.append(f"the call after {name} is wrong")
     return wrong, slowest
@@ -220,6 +265,7 @@ def main() -> int:
     forks, children = check_forks(arguments.forks)
     missed, slowest = check_interrupts(interrupts)
     heard = f"{slowest * 1e3:.0f} ms, {len(missed)} of {interrupts} wrong"
+    heard += f", on {homfast.get_target()}"
     found = [
         score("S15", calls, arguments.calls, threads),
         score("S16", forks, arguments.forks, children),

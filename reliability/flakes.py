@@ -24,8 +24,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tests", nargs="*", help="files or tests, all by default")
     parser.add_argument("--repeats", type=required.at_least_one, default=20)
-    parser.add_argument("--seed", type=int, default=1, help="of the first run")
-    parser.add_argument("--jobs", type=int, default=2, help="processes of pytest-xdist")
+    parser.add_argument("--seed", type=required.seed, default=1, help="of the first run")
+    parser.add_argument(
+        "--jobs", type=required.at_least_one, default=2, help="processes of pytest-xdist"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     required.native_extension()

@@ -5,14 +5,18 @@
 Each library computes x W^T (float32) for the same data in one process. A case counts against it if
 any row changes a bit with the batch (1 to 257 rows, another position), with the number of threads
 (1, 2, 3, 5), if any element is beyond the componentwise bound of homfast's contract, if a NaN
-leaves its row, or if f(2^k x) is not 2^k f(x) to the bit. None of them promises any of that.
+leaves its row, or if f(2^k x) is not 2^k f(x) to the bit. None of them promises any of that. What
+is not here is named below the table: a peer that is not installed, oneDNN where PyTorch does not
+enter it, and CuPy, for these arrays are on the CPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,35 +65,69 @@ def of_numpy() -> Library:
     return Library(f"NumPy {np.__version__}", lambda x, weight: x @ weight.T, threads)
 
 
-def of_torch(onednn: bool) -> Library:
-    """PyTorch's linear, with oneDNN for products or without."""
+def of_torch() -> Library:
+    """PyTorch's linear, without oneDNN."""
     torch = importlib.import_module("torch")
 
     def linear(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=onednn):
+        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
             layer = torch.nn.functional.linear(torch.from_numpy(x), torch.from_numpy(weight))
         return np.asarray(layer)
 
-    words = f"PyTorch {torch.__version__}{', oneDNN' if onednn else ''}"
-    return Library(words, linear, torch.set_num_threads)
+    return Library(f"PyTorch {torch.__version__}", linear, torch.set_num_threads)
 
 
-def libraries() -> list[Library]:
-    """Those that are here."""
+def of_onednn() -> Library:
+    """PyTorch's linear of a tensor in oneDNN's layout; of a plain one it is another library's."""
+    torch = importlib.import_module("torch")
+    name = f"PyTorch {torch.__version__}, oneDNN"
+    told = enters_onednn()
+    if told:
+        raise ImportError(f"{name}: {told}")
+    return Library(name, onednn_linear, torch.set_num_threads)
+
+
+def onednn_linear(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    torch = importlib.import_module("torch")
+    with torch.no_grad():
+        layout = torch.from_numpy(x).to_mkldnn()
+        layer = torch.nn.functional.linear(layout, torch.from_numpy(weight))
+        return np.asarray(layer.to_dense())
+
+
+def enters_onednn(call: str = "onednn_linear") -> str:
+    """Why a product by a function of this file is none of oneDNN's, by what it prints, or ""."""
+    code = f"import numpy, peers; x = numpy.ones((40, 64), 'f4'); peers.{call}(x, x[:30].copy())"
+    places = [str(Path(__file__).parent), str(Path(homfast.__file__).parent.parent)]
+    path = os.pathsep.join(filter(None, [*places, os.environ.get("PYTHONPATH", "")]))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, "ONEDNN_VERBOSE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+    printed = re.search(r"^onednn_verbose.*,exec,cpu,(inner_product|matmul),", done.stdout, re.M)
+    return "" if printed else "a linear of float32 calls no product of oneDNN"
+
+
+def libraries() -> tuple[list[Library], list[str]]:
+    """Those that are here, and a line for each other."""
     makers: list[Callable[[], Library]] = [
         lambda: of_homfast(True),
         lambda: of_homfast(False),
         of_numpy,
-        lambda: of_torch(False),
-        lambda: of_torch(True),
+        of_torch,
+        of_onednn,
     ]
-    found = []
+    found, absent = [], []
     for make in makers:
         try:
             found.append(make())
         except ImportError as error:
-            print(f"not run: {error}")
-    return found
+            absent.append(f"not run: {error}")
+    return found, [*absent, "CuPy: not run"]
 
 
 def judge(library: Library, number: int) -> dict[str, bool]:
@@ -124,11 +162,12 @@ def judge(library: Library, number: int) -> dict[str, bool]:
     return wrong
 
 
-def table(counts: dict[str, dict[str, int]], cases: int) -> str:
+def table(counts: dict[str, dict[str, int]], cases: int, absent: list[str]) -> str:
     """For people, and for the page."""
     head = "| of " + f"{cases:,} layers, wrong by | " + " | ".join(CHECKS) + " |"
     rows = [f"| {name} | {' | '.join(str(c[k]) for k in CHECKS)} |" for name, c in counts.items()]
-    return "\n".join([head, "| --- |" + " ---: |" * len(CHECKS), *rows])
+    ruled = "\n".join([head, "| --- |" + " ---: |" * len(CHECKS), *rows])
+    return "\n\n".join([ruled, *absent])  # a line right below would be a row
 
 
 def main() -> int:
@@ -138,15 +177,17 @@ def main() -> int:
     arguments = parser.parse_args()
     required.native_extension()
     counts: dict[str, dict[str, int]] = {}
-    for library in libraries():
+    found, absent = libraries()
+    for library in found:
         counts[library.name] = dict.fromkeys(CHECKS, 0)
         for number in range(arguments.cases):
             for check, wrong in judge(library, number).items():
                 counts[library.name][check] += wrong
         print(library.name, counts[library.name], flush=True)
-    print(table(counts, arguments.cases))
+    told = table(counts, arguments.cases, absent)
+    print(told)
     if arguments.json:
-        scores.save(arguments.json, [], {"peers": table(counts, arguments.cases)})
+        scores.save(arguments.json, [], {"peers": told})
     return 1 if any(counts["homfast, batch-invariant"].values()) else 0
 
 

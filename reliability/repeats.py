@@ -149,7 +149,7 @@ def compare(shapes: int, seed: int, only: str = "") -> tuple[int, list[str], int
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", type=required.at_least_one, default=12)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=required.seed, default=0)
     parser.add_argument("--only", default="", help="cases whose names hold these words")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--in-child", help=argparse.SUPPRESS)

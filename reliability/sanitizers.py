@@ -39,13 +39,19 @@ OPTIONS = {
 }
 # What computes, without the tests that trap or measure memory, or start processes.
 KERNEL_TESTS = [
-    "bfloat16", "bits", "bits_network", "exact_integers", "gaussian_block",
+    "bfloat16", "bits", "bits_network", "exact_integers", "gaussian_block", "interop",
     "kept_backward", "layouts", "linear", "linear_relu", "linear_relu_backward",
-    "measure_bits", "measure_families", "measure_operators", "network", "overlap",
-    "rademacher_block", "scaling", "seeded_gram", "seeded_product", "short_way",
+    "measure_bits", "measure_families", "measure_operators", "network", "network_files",
+    "overlap", "rademacher_block", "scaling", "seeded_gram", "seeded_product", "short_way",
     "sparse_sign", "special_values", "threads", "training", "updates",
     "walsh_hadamard", "walsh_hadamard_kernel", "whole_network", "zero_sizes",
 ]  # fmt: skip
+
+
+LIST_TARGETS = """
+from homfast.selftesting.engines import engines
+print(", ".join(engine.target for engine in engines() if engine.target))
+"""
 
 
 class Run(NamedTuple):
@@ -104,10 +110,10 @@ def run_harness(flags: list[str], rounds: int, folder: Path) -> Run:
     return Run(done.returncode == 0 and calls > 0, calls, f"{calls:,} calls ({targets})")
 
 
-def run_tests(names: list[str], folder: Path) -> Run:
+def run_tests(names: list[str], folder: Path, targets: list[str]) -> Run:
     """The extension under AddressSanitizer and UndefinedBehaviorSanitizer, by the quick tests."""
     copy_checkout(folder, built=False)
-    keep_targets(folder, ["avx2", "neon", "scalar"])
+    keep_targets(folder, targets)
     # The sanitizers' checks take a compiler minutes a file at -O3.
     setup = folder / "setup.py"
     setup.write_text(setup.read_text().replace('"-O3",', '"-O1",', 1))
@@ -127,6 +133,9 @@ def run_tests(names: list[str], folder: Path) -> Run:
     environment |= {**OPTIONS, "LD_PRELOAD": preload, "PYTHONPATH": str(folder)}
     # Its test fails without the extension: the others would pass on other backends.
     environment["HOMFAST_REQUIRE_NATIVE"] = "1"
+    command = [sys.executable, "-c", LIST_TARGETS]
+    told = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    listed = told.stdout.strip()
     files = ["tests/test_backends.py::test_native_extension_is_installed"]
     files += [f"tests/test_{name}.py" for name in names]
     # Ctrl-C is answered in time without a sanitizer.
@@ -139,9 +148,10 @@ def run_tests(names: list[str], folder: Path) -> Run:
         for line in running.stdout or ():
             print(line, end="", flush=True)
             lines.append(line)
-    told = re.search(r"(\d+) passed", lines[-1] if lines else "")
-    tests = int(told[1]) if told else 0
-    return Run(running.returncode == 0 and tests > 0, tests, f"{tests:,} tests")
+    passed = re.search(r"(\d+) passed", lines[-1] if lines else "")
+    tests = int(passed[1]) if passed else 0
+    clean = running.returncode == 0 and tests > 0
+    return Run(clean, tests, f"{tests:,} tests ({listed})")
 
 
 def main() -> int:
@@ -154,11 +164,12 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     threads = arguments.what == "threads"
+    targets = [] if threads else required.native_targets()
     with tempfile.TemporaryDirectory() as name:
         runs = [run_harness(THREADS if threads else MEMORY, arguments.rounds, Path(name))]
     if not threads and runs[0].clean:
         with tempfile.TemporaryDirectory() as name:
-            runs.append(run_tests(arguments.tests, Path(name)))
+            runs.append(run_tests(arguments.tests, Path(name), targets))
     clean = all(run.clean for run in runs)
     result = f"{0 if clean else 'reports'} in {', '.join(run.words for run in runs)}"
     score = scores.Score("S13" if threads else "S12", result, clean, runs[-1].count)

@@ -3,9 +3,9 @@
     python reliability/supply_chain.py [--sbom FILE] [--audit] [--json FILE]
 
 Two wheels are built of two copies of the checkout in different folders, at one SOURCE_DATE_EPOCH:
-they must have one hash, and hold no file beyond the list below. `--sbom` writes a CycloneDX list of
-what the wheel is made of and needs; `--audit` asks pip-audit about what is installed here. Exit
-status 0 if all that was asked for holds.
+they must have one hash, and hold no file beyond the list below. A CycloneDX list of what the wheel
+is made of and needs must be made, with the version of each part; `--sbom` writes it. `--audit` asks
+pip-audit about what is installed here. Exit status 0 if all that was asked for holds.
 """
 
 from __future__ import annotations
@@ -111,6 +111,16 @@ def bill_of_materials(wheel_hash: str) -> dict[str, Any]:
     }
 
 
+def check_parts(wheel_hash: str) -> tuple[list[str], dict[str, Any]]:
+    """What is wrong with the list of parts, and the list: {} if it cannot be made."""
+    try:
+        bom = bill_of_materials(wheel_hash)
+    except (OSError, IndexError, importlib.metadata.PackageNotFoundError) as error:
+        return [f"no list of parts: {type(error).__name__}: {error}"], {}
+    parts = [bom["metadata"]["component"], *bom["components"]]
+    return [f"no version of {part['name']}" for part in parts if not part.get("version")], bom
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sbom", type=Path, help="where to write the list of parts")
@@ -118,8 +128,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where to write what was found")
     arguments = parser.parse_args()
     wrong, wheel_hash = check_wheels()
-    if arguments.sbom:
-        bom = bill_of_materials(wheel_hash)
+    lacking, bom = check_parts(wheel_hash)
+    wrong += lacking
+    if arguments.sbom and bom:
         arguments.sbom.write_text(json.dumps(bom, indent=1) + "\n")
     unasked = "vulnerabilities not asked for"
     if arguments.audit:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -258,6 +259,31 @@ def test_no_object_has_an_instruction_that_its_processors_lack():
         assert count and not wrong, (path.name, wrong[:5])
         if path.stem == "avx2":
             assert instructions.judge(path, instructions.BASELINE)[1], "the instrument sees nothing"
+
+
+@needs_native
+@needs_linux
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_error_that_is_lost_is_noticed_by_the_harness(tmp_path, lost):
+    """Of a pool that throws no errors of tasks the first run has none, either."""
+    folders = [p for p in ROOT.glob("build/temp*/csrc") if (p / "core/parallel.o").exists()]
+    if not folders:
+        pytest.skip("no objects in build/temp*: not built in this checkout")
+    newest = max(folders, key=lambda path: (path / "core/parallel.o").stat().st_mtime)
+    objects = [p for p in newest.glob("*/*.o") if p.parent.name in ("core", "targets")]
+    throws = "if (job.error) std::rethrow_exception(job.error);"
+    text = (ROOT / "csrc/core/parallel.cpp").read_text()
+    assert text.count(throws) == 1
+    pool, program = tmp_path / "parallel.cpp", tmp_path / "harness"
+    pool.write_text(text.replace(throws, "") if lost else text)
+    sources = [pool, FOLDER / "harness.cpp", *(p for p in objects if p.name != "parallel.o")]
+    include = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/core'}"]
+    command = ["g++", "-std=c++17", "-pthread", *include, *map(str, sources), "-o", str(program)]
+    subprocess.run(command, check=True)
+    done = subprocess.run([str(program), "1"], capture_output=True, text=True)
+    assert set(done.stderr.splitlines()) == ({"an error of a task: other bits"} if lost else set())
+    assert done.returncode == int(lost) and " calls of " in done.stdout
 
 
 @needs_native

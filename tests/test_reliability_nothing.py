@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from engines import NATIVE_ENGINES
+from processes import output
 from test_reliability import FOLDER, beside_the_scripts, load  # noqa: F401
 
 from homfast import _backends
@@ -76,6 +77,70 @@ def test_exceptions_beside_forks_are_failures(concurrency, monkeypatch):
     only_in_the_main_thread(concurrency, monkeypatch)
     well, wrong = concurrency.check_forks(1)
     assert well == 1 and "linear: RuntimeError: not here beside forks" in wrong
+
+
+INTERRUPTS = f"""
+import signal, sys, time
+sys.path.insert(0, {str(FOLDER)!r})
+import concurrency
+signal.signal(signal.SIGINT, signal.default_int_handler)
+concurrency.long_calls = lambda: {{"short": lambda: None, "long": lambda: time.sleep(60)}}
+concurrency.DELAYS = (0.2,)
+wrong, slowest = concurrency.check_interrupts(2)
+print(wrong == ["short: ended before it was interrupted, or took no notice"], 0 < slowest < 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_calls_that_end_before_ctrl_c_have_not_answered_it():
+    assert output(INTERRUPTS) == "True True"
+
+
+@needs_native
+def test_training_is_interrupted_and_would_end_without_that(concurrency, monkeypatch):
+    monkeypatch.setattr(concurrency, "LONG", 1e-9)
+    calls = concurrency.training_calls()
+    assert list(calls) == ["vjp", "vjp, pulled back", "fit"]
+    assert len(calls["vjp, pulled back"]()[1]) == 3 and calls["fit"]().loss.size == 1
+
+
+@needs_native
+def test_the_target_that_was_interrupted_is_said(concurrency, monkeypatch, capsys):
+    nothing_wrong = lambda count: (count, [])  # noqa: E731
+    monkeypatch.setattr(concurrency.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(concurrency.required, "native_extension", lambda: None)
+    for name in ("check_threads", "check_forks"):
+        monkeypatch.setattr(concurrency, name, nothing_wrong)
+    monkeypatch.setattr(concurrency, "check_interrupts", lambda count: ([], 0.1))
+    assert main(concurrency, monkeypatch) == 0
+    target = concurrency.homfast.get_target()
+    assert f"S22: 100 ms, 0 of 50 wrong, on {target}\n" in capsys.readouterr().out
+
+
+# Peers --------------------------------------------------------------------------------------------
+
+
+def test_the_layer_of_onednn_is_computed_by_it(monkeypatch):
+    torch = pytest.importorskip("torch")
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this PyTorch has no oneDNN")
+    peers = load("peers")
+    assert not peers.enters_onednn()
+    assert peers.enters_onednn("of_another") == (
+        "AttributeError: module 'peers' has no attribute 'of_another'"
+    )
+    assert "no product of oneDNN" in peers.enters_onednn("np.array_equal")
+
+
+def test_peers_that_are_not_run_are_named_below_the_table(monkeypatch):
+    pytest.importorskip("torch")
+    peers = load("peers")
+    monkeypatch.setattr(peers, "enters_onednn", lambda: "not entered")
+    found, absent = peers.libraries()
+    assert not [library.name for library in found if "oneDNN" in library.name]
+    assert absent[-2].endswith("oneDNN: not entered") and absent[-1] == "CuPy: not run"
+    rows = peers.table({"a": dict.fromkeys(peers.CHECKS, 0)}, 3, absent).split("\n\n")
+    assert rows[0].endswith("| a | 0 | 0 | 0 | 0 | 0 |") and rows[1:] == absent
 
 
 # Mutants ------------------------------------------------------------------------------------------
@@ -158,7 +223,8 @@ def test_the_named_tests_of_all_chosen_mutants_are_the_baseline(monkeypatch):
 def test_what_is_not_judged_is_not_noticed(monkeypatch, named, whole, result, clean):
     runs = Runs(first=0, named=named, whole=whole)
     score, _ = judge_mutants(monkeypatch, runs, "the last k is dropped")
-    assert (score.result, score.clean) == (result, clean)
+    judged, _, builds = score.result.partition("; ")
+    assert (judged, score.clean) == (result, clean) and builds.startswith("compiled for ")
 
 
 def test_what_reads_the_sources_does_not_judge():
@@ -261,15 +327,18 @@ def test_tests_under_sanitizers_require_the_extension(monkeypatch, tmp_path):
         def __exit__(self, *_):
             pass
 
-    def run(*_, **__):
-        return subprocess.CompletedProcess([], 0, stdout="")
+    def run(command, **_):
+        return subprocess.CompletedProcess([], 0, stdout="b, c\n" if "-c" in command else "")
 
     (tmp_path / "setup.py").write_text("")
     monkeypatch.setattr(sanitizers, "copy_checkout", lambda *_, **__: None)
-    monkeypatch.setattr(sanitizers, "keep_targets", lambda *_: None)
+    kept = []
+    monkeypatch.setattr(sanitizers, "keep_targets", lambda *asked: kept.append(asked))
     monkeypatch.setattr(sanitizers.subprocess, "run", run)
     monkeypatch.setattr(sanitizers.subprocess, "Popen", Process)
-    assert sanitizers.run_tests(["linear"], tmp_path).clean
+    found = sanitizers.run_tests(["linear"], tmp_path, ["a", "b", "c"])
+    assert kept == [(tmp_path, ["a", "b", "c"])], "those of this machine are built"
+    assert found.clean and found.words == "3 tests (b, c)", "those that computed are said"
     ((command, environment),) = started
     assert environment["HOMFAST_REQUIRE_NATIVE"] == "1"
     assert "tests/test_backends.py::test_native_extension_is_installed" in command
@@ -278,9 +347,9 @@ def test_tests_under_sanitizers_require_the_extension(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "option"),
     [("concurrency", "calls"), ("concurrency", "forks"), ("concurrency", "interrupts"),
-     ("flakes", "repeats"), ("guard_pages", "largest"), ("import_effects", "imports"),
-     ("loader_fuzz", "count"), ("memory", "calls"), ("peers", "cases"), ("repeats", "shapes"),
-     ("sanitizers", "rounds")],
+     ("flakes", "jobs"), ("flakes", "repeats"), ("guard_pages", "largest"),
+     ("import_effects", "imports"), ("loader_fuzz", "count"), ("memory", "calls"),
+     ("peers", "cases"), ("repeats", "shapes"), ("sanitizers", "rounds")],
 )  # fmt: skip
 @pytest.mark.parametrize("number", ["0", "-3", "some"])
 def test_numbers_that_leave_nothing_to_do_are_refused(monkeypatch, capsys, name, option, number):
@@ -289,6 +358,19 @@ def test_numbers_that_leave_nothing_to_do_are_refused(monkeypatch, capsys, name,
     assert ended.value.code == 2
     told = capsys.readouterr().err
     assert f"--{option}: got '{number}', wanted a whole number from 1" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("flakes", "seed"), ("loader_fuzz", "seed"), ("loader_fuzz", "first"), ("repeats", "seed")],
+)
+@pytest.mark.parametrize("number", ["-1", "some"])
+def test_seeds_that_no_generator_takes_are_refused(monkeypatch, capsys, name, option, number):
+    with pytest.raises(SystemExit) as ended:
+        main(load(name), monkeypatch, f"--{option}={number}")
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"--{option}: got '{number}', wanted a whole number from 0" in told
 
 
 @needs_native
@@ -310,6 +392,7 @@ def conclude_builds(monkeypatch, looks, *arguments):
     for name in ("build", "copy_checkout"):
         monkeypatch.setattr(compilers, name, lambda *_: None)
     monkeypatch.setattr(compilers, "version", lambda path: path)
+    monkeypatch.setattr(compilers.required, "native_targets", lambda: ["a", "b"])
     monkeypatch.setattr(compilers, "look_at", lambda *_: next(found))
     monkeypatch.setattr(compilers.scores, "conclude", lambda found, *_: concluded.extend(found))
     options = ["--compilers", *(f"c{i}" for i in range(len(looks))), "--levels", "3", "--numpys"]
@@ -317,7 +400,7 @@ def conclude_builds(monkeypatch, looks, *arguments):
     return concluded[0]
 
 
-SAME = {"hashes": {"a": "0"}, "cases": 3, "failed": []}
+SAME = {"targets": ["b", "c"], "hashes": {"a": "0"}, "cases": 3, "failed": []}
 EMPTY = {"hashes": {}, "cases": 3, "failed": []}
 
 
@@ -331,9 +414,38 @@ def test_builds_without_hashes_have_not_agreed(monkeypatch):
     assert one.clean and not one.holds
 
 
+def test_the_targets_that_were_compared_are_said(monkeypatch):
+    words = conclude_builds(monkeypatch, [SAME] * 2).result
+    assert words.startswith("0 of 1 hashes and 6 cases on b, c; c0 -O3, c1 -O3;")
+
+
+@needs_native
+def test_builds_have_every_target_that_computes_here(monkeypatch, tmp_path):
+    compilers = load("compilers")
+    monkeypatch.setattr(_backends, "_automatic", native)
+    monkeypatch.setattr(compilers, "copy_checkout", lambda *_, **__: None)
+    kept, here = [], [engine.target for engine in NATIVE_ENGINES]
+    monkeypatch.setattr(compilers, "keep_targets", lambda *asked: kept.append(asked))
+    with pytest.raises(FileNotFoundError, match=r"setup\.py"):
+        compilers.build("g++", "3", tmp_path, compilers.required.native_targets())
+    assert kept == [(tmp_path, here)] and "scalar" in here
+
+
+@pytest.mark.parametrize("name", ["nosuch", sys.executable + "/nosuch"])
+def test_a_compiler_that_is_none_is_refused(monkeypatch, capsys, name):
+    with pytest.raises(SystemExit) as ended:
+        main(load("compilers"), monkeypatch, "--compilers", name)
+    assert ended.value.code == 2
+    assert f"--compilers: got '{name}', wanted a C++ compiler" in capsys.readouterr().err
+
+
+PARTS = {"metadata": {"component": {"name": "a", "version": "1"}}, "components": []}
+
+
 def test_wheels_that_were_not_audited_do_not_hold_and_are_saved(monkeypatch, tmp_path, capsys):
     supply_chain = load("supply_chain")
     monkeypatch.setattr(supply_chain, "check_wheels", lambda: ([], "0" * 64))
+    monkeypatch.setattr(supply_chain, "bill_of_materials", lambda wheel_hash: PARTS)
     path = tmp_path / "found.json"
     assert main(supply_chain, monkeypatch, "--json", str(path)) == 0
     assert "it takes 1 to hold" in capsys.readouterr().out
@@ -355,6 +467,7 @@ def test_an_audit_that_could_not_ask_does_not_hold(
 ):
     supply_chain = load("supply_chain")
     monkeypatch.setattr(supply_chain, "check_wheels", lambda: ([], "0" * 64))
+    monkeypatch.setattr(supply_chain, "bill_of_materials", lambda wheel_hash: PARTS)
     told = "" if dependencies is None else json.dumps({"dependencies": dependencies})
     done = SimpleNamespace(stdout=told, stderr="no route to the database")
     monkeypatch.setattr(supply_chain, "subprocess", SimpleNamespace(run=lambda *_, **__: done))
@@ -362,6 +475,31 @@ def test_an_audit_that_could_not_ask_does_not_hold(
     assert main(supply_chain, monkeypatch, "--audit", "--json", str(path)) == status
     (score,) = json.loads(path.read_text())["scores"]
     assert (score["clean"], score["holds"]) == (clean, holds)
+
+
+def no_compiler(wheel_hash):
+    raise FileNotFoundError("no g++")
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (no_compiler, "no list of parts: FileNotFoundError: no g++"),
+        (lambda _: {**PARTS, "components": [{"name": "numpy"}]}, "no version of numpy"),
+    ],
+)
+def test_a_wheel_without_a_list_of_parts_is_wrong(monkeypatch, tmp_path, make, line):
+    """Asked to write it or not; and it is written as far as it goes."""
+    supply_chain = load("supply_chain")
+    monkeypatch.setattr(supply_chain, "check_wheels", lambda: ([], "0" * 64))
+    monkeypatch.setattr(supply_chain, "bill_of_materials", make)
+    monkeypatch.setattr(supply_chain, "audit", lambda: ([], ""))
+    path, bom = tmp_path / "found.json", tmp_path / "bom.json"
+    assert main(supply_chain, monkeypatch, "--audit", "--json", str(path)) == 1
+    (score,) = json.loads(path.read_text())["scores"]
+    assert score["result"] == line and not score["clean"] and not score["holds"]
+    assert main(supply_chain, monkeypatch, "--audit", "--sbom", str(bom)) == 1
+    assert bom.exists() is (make is not no_compiler)
 
 
 # Files --------------------------------------------------------------------------------------------
@@ -403,6 +541,19 @@ def test_of_many_files_some_load_and_some_are_refused(loaded, refused, large, cl
     loader_fuzz = load("loader_fuzz")
     found = loader_fuzz.Counter(loaded=loaded, refused=refused)
     assert loader_fuzz.score(found, 0, large).clean is clean
+
+
+def test_damaged_files_are_no_good_ones_and_differ(monkeypatch):
+    pytest.importorskip("safetensors")
+    loader_fuzz = load("loader_fuzz")
+    monkeypatch.setattr(loader_fuzz, "judge", lambda path, size: "refused")
+    numbers = [number for number, _ in loader_fuzz.run(count=3000, seed=1, first=5)]
+    good = loader_fuzz.good_files()  # of another call, and the same
+    files = {loader_fuzz.damaged(1, number, good) for number in numbers}
+    assert len(numbers) == len(files) == 3000 and not files & set(good)
+    assert numbers[0] == 5 and numbers[-1] > 3005, "a repeat was left out"
+    words = loader_fuzz.score(loader_fuzz.Counter(refused=3), 0, []).result
+    assert words == "0 of 3 distinct files"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
