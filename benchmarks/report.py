@@ -205,9 +205,12 @@ def _machine_name(kind: str, result: Mapping[str, Any]) -> str:
         numbers += f" {precision!r}"
         if result["computed_as"] != precision:
             numbers += f", computed as {result['computed_as']!r}: there is no matrix unit"
+    if policy := result.get("omp_wait_policy"):
+        numbers += f", OMP_WAIT_POLICY={policy}"
+    count = machine["threads"]
     return (
         f"{machine['cpu']}, target {machine['target']}{backend}, "
-        f"{machine['threads']} threads, {numbers}"
+        f"{count} thread{'s' if count > 1 else ''}, {numbers}"
     )
 
 
