@@ -1,23 +1,47 @@
 """The suite again and again, in random order and with new data: tests that fail now and then.
 
-    python reliability/flakes.py [--repeats N] [--seed S] [--jobs N] [--json FILE] [TESTS]
+    python reliability/flakes.py [--repeats N] [--seed S] [--jobs N] [--json FILE] [--more] [TESTS]
 
 Run number i is `python -m pytest --seed S+i`, which shuffles the files and the tests within each,
 and seeds the fixture `rng` and Hypothesis anew. Only runs of the whole quick suite count, but TESTS
-can be named to try some. Exit status 0 if nothing failed; a failure is printed as the line that
-repeats it.
+can be named to try some. FILE is written after each run, and with `--more` the runs count that it
+has of these sources already: hours can be parted. Exit status 0 if nothing failed; a failure is
+printed as the line that repeats it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import required
 import scores
 from suite import run_tests
+
+
+def runs_of_these_sources(path: Path) -> list[dict[str, Any]]:
+    """Those that a file has; none if it is of other sources, or not there."""
+    if not path.is_file():
+        return []
+    report = json.loads(path.read_text())
+    runs: list[dict[str, Any]] = report["details"]["runs"]
+    return [run for run in runs if not scores.outdated("S28", run["commit"])]
+
+
+def score(runs: list[dict[str, Any]], whole: bool) -> scores.Score:
+    """What was found in them; of parts of the suite nothing counts."""
+    failed = sum(len(run["failures"]) for run in runs)
+    counts = [run["passed"] + len(run["failures"]) for run in runs]
+    least, most = min(counts), max(counts)
+    tests = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    words = f"{failed} in {len(runs)} runs of {tests} tests"
+    words += f"; {max(sum(run['skipped'].values()) for run in runs)} skipped in each"
+    seeds = {run["seed"] for run in runs}
+    return scores.Score("S28", words, not failed, len(seeds) if whole else 0)
 
 
 def main() -> int:
@@ -29,30 +53,27 @@ def main() -> int:
         "--jobs", type=required.at_least_one, default=2, help="processes of pytest-xdist"
     )
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--more", action="store_true", help="add to the runs that FILE has")
     arguments = parser.parse_args()
     required.native_extension()
+    if arguments.more and (arguments.json is None or arguments.tests):
+        parser.error("argument --more: wanted --json FILE, and no TESTS")
     workers = ["-n", str(arguments.jobs), "--dist", "loadfile"] if arguments.jobs > 1 else []
-    lines: list[str] = []
-    runs = []
+    runs = runs_of_these_sources(arguments.json) if arguments.more else []
     for seed in range(arguments.seed, arguments.seed + arguments.repeats):
         begin = time.monotonic()
         run = run_tests([f"--seed={seed}", *workers, *arguments.tests])
-        runs.append(run)
-        lines += [f"python -m pytest --seed={seed} '{test}'" for test in run.failures]
+        runs.append({"seed": seed, "commit": scores.commit(), **run._asdict()})
         skipped = sum(run.skipped.values())
         took = time.monotonic() - begin
         told = f"{run.passed} passed, {len(run.failures)} failed, {skipped} skipped, {took:.0f} s"
         print(f"seed {seed}: {told}", flush=True)
-        for line in lines[len(lines) - len(run.failures) :]:
-            print(f"  {line}", flush=True)
-    least, most = (choose(run.count for run in runs) for choose in (min, max))
-    tests = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    words = f"{len(lines)} in {len(runs)} runs of {tests} tests"
-    words += f"; {max(sum(run.skipped.values()) for run in runs)} skipped in each"
-    counted = 0 if arguments.tests else len(runs)
-    found = scores.Score("S28", words, not lines, counted)
-    skips = {reason: count for run in runs for reason, count in run.skipped.items()}
-    return scores.conclude([found], arguments.json, {"failures": lines, "skipped": skips})
+        for test in run.failures:
+            print(f"  python -m pytest --seed={seed} '{test}'", flush=True)
+        found = score(runs, not arguments.tests)
+        if arguments.json:
+            scores.save(arguments.json, [found], {"runs": runs})
+    return scores.conclude([found], None)
 
 
 if __name__ == "__main__":

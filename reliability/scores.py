@@ -151,17 +151,22 @@ def check_extension() -> None:
             raise ImportError(f"homfast._native: got one older than {name}, {wanted}")
 
 
+def commit() -> str:
+    """That of the checkout, and whether what is measured was edited since."""
+    changed = "" if not told("git", "status", "--porcelain", "csrc", "homfast") else ", changed"
+    return told("git", "rev-parse", "--short=12", "HEAD") + changed
+
+
 def save(path: Path, found: Iterable[Score], details: Any = None) -> None:
     """Write what a run found, and what that is made of; ImportError where others built homfast."""
     check_extension()
-    changed = "" if not told("git", "status", "--porcelain", "csrc", "homfast") else ", changed"
     report = {
         "scores": [
             {"id": s.name, "result": s.result, "clean": s.clean, "holds": s.holds} for s in found
         ],
         "command": "python " + " ".join([f"reliability/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "machine": f"{processor()}, {platform.system()}, Python {platform.python_version()}",
-        "commit": told("git", "rev-parse", "--short=12", "HEAD") + changed,
+        "commit": commit(),
         "date": datetime.date.today().isoformat(),
         "details": details,
     }

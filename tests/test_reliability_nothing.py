@@ -502,6 +502,37 @@ def test_a_wheel_without_a_list_of_parts_is_wrong(monkeypatch, tmp_path, make, l
     assert bom.exists() is (make is not no_compiler)
 
 
+def test_runs_of_the_suite_add_up_while_the_sources_stay(monkeypatch, tmp_path, capsys):
+    flakes, path = load("flakes"), tmp_path / "found.json"
+    asked = []
+
+    def run_tests(arguments):
+        asked.append(arguments[0])
+        return flakes_run(10, ["a test"] if arguments[0] == "--seed=4" else [], {"why": 2})
+
+    flakes_run = load("suite").Run
+    monkeypatch.setattr(flakes, "run_tests", run_tests)
+    monkeypatch.setattr(flakes.required, "native_extension", lambda: None)
+    monkeypatch.setattr(flakes.scores, "outdated", lambda name, commit: False)
+    options = ["--jobs=1", "--repeats=2", f"--json={path}"]
+
+    def saved():
+        (score,) = json.loads(path.read_text())["scores"]
+        return score["result"], score["clean"]
+
+    assert main(flakes, monkeypatch, *options) == 0
+    assert main(flakes, monkeypatch, "--more", "--seed=3", *options) == 1
+    assert asked == [f"--seed={seed}" for seed in (1, 2, 3, 4)]
+    assert saved() == ("1 in 4 runs of 10 to 11 tests; 2 skipped in each", False)
+    assert "pytest --seed=4 'a test'" in capsys.readouterr().out
+    monkeypatch.setattr(flakes.scores, "outdated", lambda name, commit: True)
+    assert main(flakes, monkeypatch, "--more", "--seed=5", *options) == 0
+    assert saved() == ("0 in 2 runs of 10 tests; 2 skipped in each", True)
+    with pytest.raises(SystemExit):
+        main(flakes, monkeypatch, "--more")
+    assert "--more: wanted --json FILE" in capsys.readouterr().err
+
+
 # Files --------------------------------------------------------------------------------------------
 
 
