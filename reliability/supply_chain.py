@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,18 @@ def component(name: str, kind: str, **more: Any) -> dict[str, Any]:
     return {"type": kind, "name": name, "version": version, "purl": purl, "bom-ref": purl, **more}
 
 
+def linked_libraries() -> list[dict[str, Any]]:
+    """What lies in a wheel that nvcc takes part in: CUDA's runtime, linked into it."""
+    nvcc = shutil.which("nvcc") if os.environ.get("HOMFAST_CUDA") != "0" else None
+    if nvcc is None:
+        return []
+    told = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
+    version = re.search(r"V([\d.]+)", told)
+    licence = {"license": {"name": "NVIDIA CUDA Toolkit End User License Agreement"}}
+    runtime = {"type": "library", "name": "cudart_static", "scope": "required"}
+    return [{**runtime, "version": version[1] if version else "", "licenses": [licence]}]
+
+
 def bill_of_materials(wheel_hash: str) -> dict[str, Any]:
     """CycloneDX 1.6: homfast, what it needs, and what it is compiled with."""
     requires = importlib.metadata.requires("homfast") or []
@@ -105,6 +118,7 @@ def bill_of_materials(wheel_hash: str) -> dict[str, Any]:
         "metadata": {"component": own},
         "components": [
             *(component(name, "library", scope="required") for name in needed),
+            *linked_libraries(),
             *tools,
             {**compiler, "scope": "excluded"},
         ],

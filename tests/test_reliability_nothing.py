@@ -533,6 +533,18 @@ def test_runs_of_the_suite_add_up_while_the_sources_stay(monkeypatch, tmp_path, 
     assert "--more: wanted --json FILE" in capsys.readouterr().err
 
 
+def test_what_is_linked_into_a_wheel_is_a_part_of_it(monkeypatch):
+    supply_chain = load("supply_chain")
+    monkeypatch.setattr(supply_chain, "shutil", SimpleNamespace(which=lambda name: name))
+    told = SimpleNamespace(stdout="Cuda compilation tools, release 13.0, V13.0.88\n")
+    monkeypatch.setattr(supply_chain, "subprocess", SimpleNamespace(run=lambda *_, **__: told))
+    monkeypatch.setenv("HOMFAST_CUDA", "auto")
+    (runtime,) = supply_chain.linked_libraries()
+    assert (runtime["name"], runtime["version"]) == ("cudart_static", "13.0.88")
+    monkeypatch.setenv("HOMFAST_CUDA", "0")
+    assert supply_chain.linked_libraries() == []
+
+
 # Files --------------------------------------------------------------------------------------------
 
 
