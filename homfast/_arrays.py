@@ -71,6 +71,7 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name}: got a JAX array whose memory was deleted or donated; make a copy")
     if _tensors.is_tensor(value):
         _tensors.check_values(value, name)
+        value = value.detach()  # an alias: a signal handler may give the tensor itself other memory
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
         try:
             kind = int(value.__dlpack_device__()[0])

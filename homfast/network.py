@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _arrays, _backends, _bfloat16, _places, storage
+from homfast._backends import interrupts
 from homfast.weights import checked_weights, random_weights
 
 
@@ -172,9 +173,12 @@ class ReLUNetwork:
             )
         place.check_same_place(own[0], "the weights of the network", checked[0], "weights[0]")
         copies = [place.copied(w) for w in checked]  # a new weight may be a view of an old one
-        for target, new in zip(self._weights, copies, strict=True):
-            place.assign(target, new)
-        self._weights_changed()
+        with interrupts.held_back():
+            try:
+                for target, new in zip(self._weights, copies, strict=True):
+                    place.assign(target, new)
+            finally:  # a signal handler may raise, of SIGALRM for instance
+                self._weights_changed()
 
     def to(self, like: Any) -> ReLUNetwork:
         """A copy of this network with the dtype, and on the device, of the array ``like``."""

@@ -1,10 +1,12 @@
 """Layers and networks in JAX: homfast's bits, JAX's derivatives, under every transformation."""
 
 import itertools
+import sys
 import threading
 
 import numpy as np
 import pytest
+from processes import output
 
 import homfast
 
@@ -410,3 +412,39 @@ def test_handlers_check_what_memory_safety_needs(rng):
     for arguments, changes in wrong:
         with pytest.raises(Exception, match="homfast: "):
             forward(*arguments, **changes)
+
+
+HANDLER = """
+import signal
+import numpy as np
+import jax.numpy as jnp
+import homfast.jax
+
+rng = np.random.default_rng(0)
+weights = [jnp.asarray(rng.integers(-3, 4, s).astype(np.float32)) for s in ((256, 128), (64, 256))]
+x = jnp.asarray(rng.integers(-3, 4, (200_000, 128)).astype(np.float32))
+homfast.jax.relu_network(x[:5], weights)
+
+class Timeout(Exception):
+    pass
+
+def handler(*_):
+    raise Timeout
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGALRM, handler)
+found = []
+for attempt in range(10):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        np.asarray(homfast.jax.relu_network(x, weights))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Timeout:
+        found.append("Timeout")
+print(set(found))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_what_a_signal_handler_raises_arrives():
+    assert output(HANDLER, timeout=200) == "{'Timeout'}"

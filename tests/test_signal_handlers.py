@@ -4,10 +4,11 @@ Long calls let the interpreter run handlers between blocks. What a handler calls
 its own: both have the bits that they have alone.
 """
 
+import platform
 import sys
 
 import pytest
-from engines import NATIVE_ENGINES
+from engines import NATIVE_ENGINES, NUMBA_ENGINES
 from processes import output, run_python
 
 pytestmark = [
@@ -220,6 +221,181 @@ print(ends)
 
 def test_a_child_of_a_handler_has_a_result_or_an_error():
     assert output(FORK, timeout=100) == "{0}"
+
+
+LEFT = """
+import os, signal, sys
+import numpy as np
+import homfast
+
+homfast.set_num_threads(2)
+x, w = np.ones((400_000, 64), np.float32), np.ones((96, 64), np.float32)
+own = os.getpid()
+
+def handler(*_):
+    if os.fork() == 0:
+        sys.exit(7)
+
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.02)
+y = homfast.linear(x, w)
+signal.setitimer(signal.ITIMER_REAL, 0)
+if os.getpid() == own:
+    print((y == 64).all(), os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_what_a_handler_raises_in_a_child_leaves_it():
+    assert output(LEFT, timeout=100) == "True 7"
+
+
+PACKING_THREAD = """
+import os, signal, threading, time
+import numpy as np
+import homfast
+
+homfast.set_num_threads(1)
+weight = np.ones((3000, 3000), np.float32)
+net = homfast.ReLUNetwork([weight, weight])
+x = weight[:2]
+stop = threading.Event()
+
+def work():
+    while not stop.is_set():
+        for handle in net._packed:
+            handle.refresh()
+        net(x)
+
+thread = threading.Thread(target=work)
+thread.start()
+ends = []
+for _ in range(6):
+    time.sleep(0.013)
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+        os._exit(0 if (net(x) == 9_000_000).all() else 3)
+    ends.append(child)
+stop.set()
+thread.join()
+print({os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in ends})
+"""
+
+
+def test_a_child_packs_what_a_thread_of_its_parent_was_packing():
+    assert output(PACKING_THREAD, timeout=100) == "{0}"
+
+
+NUMBA = """
+import os, signal
+import numpy as np
+import homfast
+
+homfast.set_num_threads(2)
+x = np.broadcast_to(np.ones(1024, np.float32), (400_000, 1024))
+w = np.ones((64, 1024), np.float32)
+homfast.linear(x[:50_000], w, backend="numba")  # compiled, and the threads started
+own, children = os.getpid(), []
+
+def handler(*_):
+    if os.getpid() == own:
+        child = os.fork()
+        if child:
+            children.append(child)
+        else:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)
+
+signal.signal(signal.SIGALRM, handler)
+for attempt in range(5):
+    # Not at once: concurrent.futures forks in no handler that comes while it starts work.
+    signal.setitimer(signal.ITIMER_REAL, 0.08 + 0.01 * attempt)
+    try:
+        right = bool((homfast.linear(x, w, backend="numba") == 1024).all())
+    except RuntimeError as error:
+        right = str(error).startswith("homfast: this process was forked within a call")
+        assert os.getpid() != own, error
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if os.getpid() != own:
+        os._exit(0 if right else 3)
+    assert right
+print({os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children})
+"""
+
+
+@pytest.mark.skipif(not NUMBA_ENGINES, reason="Numba is not installed")
+def test_a_child_of_a_handler_on_numba_has_a_result_or_an_error():
+    assert output(NUMBA, timeout=200) == "{0}"
+
+
+MODE = """
+import signal
+import numpy as np
+import homfast
+import mxcsr
+
+homfast.set_num_threads(1)
+x = np.full((400_000, 64), 1e-30, np.float32)
+w = np.full((256, 64), 1e-14, np.float32)  # sums are denormal
+wanted = homfast.linear(x, w)
+ran = []
+
+def handler(*_):
+    mxcsr.write(mxcsr.read() | 0x8040)
+    ran.append(1)
+
+signal.signal(signal.SIGALRM, handler)
+for _ in range(20):
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    assert (homfast.linear(x, w) == wanted).all()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if ran:
+        break
+assert ran and wanted.all()
+print("right")
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="sets x86's MXCSR")
+def test_the_floating_point_mode_of_a_handler_is_not_that_of_the_call():
+    assert output(MODE, timeout=100) == "right"
+
+
+SET_WEIGHTS = """
+import signal
+import numpy as np
+import homfast
+
+first = [np.full((1500, 1500), 2**-10, np.float32) for _ in range(12)]
+second = [-w for w in first]
+x = np.ones((2, 1500), np.float32)
+net = homfast.ReLUNetwork(first)
+
+class Timeout(Exception):
+    pass
+
+def handler(*_):
+    raise Timeout
+
+signal.signal(signal.SIGALRM, handler)
+count = 0
+for attempt in range(40):
+    net.set_weights(first)
+    net(x)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.002 * attempt)
+        net.set_weights(second)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Timeout:
+        count += 1
+    assert (net(x) == homfast.ReLUNetwork(net.weights)(x)).all(), attempt
+print("right" if count else "no handler ran")
+"""
+
+
+def test_a_network_whose_change_is_interrupted_has_the_weights_that_it_says():
+    assert output(SET_WEIGHTS, timeout=200) == "right"
 
 
 EXIT = """

@@ -6,9 +6,11 @@ at which way a call goes.
 
 import ctypes
 import itertools
+import sys
 from unittest import mock
 
 import pytest
+from processes import output
 
 torch = pytest.importorskip("torch")
 
@@ -339,3 +341,80 @@ def test_functions_and_layers(ways):
     with pytest.raises(ValueError, match="precision: got 'low'"):
         linear_relu(x, weight, precision="low")
     assert not any(ways)
+
+
+# Signal handlers ----------------------------------------------------------------------------------
+
+SWAPPED = """
+import signal
+import torch
+import homfast
+import homfast.torch
+
+homfast.set_num_threads(1)
+layer = homfast.torch.LinearReLU(6000, 6000)
+ones = torch.ones(6000, 6000)
+x = torch.ones(64, 6000, requires_grad=True)
+ran = []
+
+def handler(*_):
+    layer.weight.data = torch.empty(6000, 0)  # as model.to() does; nobody else has the old memory
+    ran.append(1)
+
+signal.signal(signal.SIGALRM, handler)
+for attempt in range(10):
+    layer.weight.data = ones.clone()
+    signal.setitimer(signal.ITIMER_REAL, 0.014 + 0.002 * attempt)
+    y = layer(x)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if ran:
+        break
+assert ran and (y == 6000).all()
+print("right")
+"""
+BRIEF = """
+import os, random, signal, time
+import torch
+import homfast
+import homfast.torch
+
+homfast.set_num_threads(1)
+torch.set_num_threads(1)
+layer = homfast.torch.LinearReLU(41_000, 48)
+layer.weight.data = torch.ones(48, 41_000)
+x = torch.ones(1, 41_000)
+
+def handler(number, frame):
+    if "short_way" in frame.f_code.co_filename:
+        layer.weight.data = torch.empty(48, 0)
+
+signal.signal(signal.SIGUSR1, handler)
+own = os.getpid()
+child = os.fork()
+if not child:
+    while os.getppid() == own:  # a call that stands still longer than between two looks at signals
+        time.sleep(random.random() * 0.002)
+        for number in (signal.SIGSTOP, signal.SIGUSR1):
+            os.kill(own, number)
+        time.sleep(0.011)
+        os.kill(own, signal.SIGCONT)
+    os._exit(0)
+end = time.perf_counter() + 4
+with torch.no_grad():
+    while time.perf_counter() < end:
+        if layer.weight.numel() == 0:
+            layer.weight.data = torch.ones(48, 41_000)
+        try:
+            y = layer(x)
+        except (RuntimeError, ValueError):  # the weight had no columns before the call read it
+            continue
+        assert (y == 41_000).all()
+os.kill(child, signal.SIGKILL)
+print("right")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stops a process by signals")
+@pytest.mark.parametrize("code", [SWAPPED, BRIEF], ids=["long way", "short way"])
+def test_a_handler_that_gives_a_weight_other_memory(code):
+    assert output(code, timeout=100) == "right"

@@ -206,19 +206,24 @@ void require_baseline() {
 
 bool interpreter_has_signal() {
   const WithGil held;
-  return PyErr_CheckSignals() != 0;
+  // It runs Python, in any thread: CPython 3.12 collects garbage here.
+  return ask_for_gil([] { return PyErr_CheckSignals(); }) != 0;
 }
 
 PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
   require_baseline();
   m.doc() = "The C++ kernels of homfast; use them through homfast.";
   set_interrupt_check(&interpreter_has_signal);
+  watch_forks();
   py::register_exception_translator([](std::exception_ptr error) {
     try {
       if (error) std::rethrow_exception(error);
     } catch (const Interrupted&) {
       // The interrupt check has left the interpreter's exception set.
       if (!PyErr_Occurred()) PyErr_SetNone(PyExc_KeyboardInterrupt);
+    } catch (const Abandoned& abandoned) {
+      // What the handler raised in the child is there too.
+      if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, abandoned.what());
     }
   });
   py::class_<WeightHandle>(m, "PackedWeight")

@@ -178,13 +178,20 @@ class TrainingHandle {
                                            optimizer.adam ? &first[i] : nullptr,
                                            optimizer.adam ? &second[i] : nullptr));
       }
-      if (stepping_.load() == std::this_thread::get_id()) {
+      const auto who = stepping_.load();
+      if (who != std::thread::id() && generation_ != fork_generation()) {
+        throw std::runtime_error(
+            "fit: got a network that was being fitted when this process was forked, by a thread that is "
+            "not here; wanted a network made since");
+      }
+      if (who == std::this_thread::get_id()) {
         throw std::runtime_error(
             "fit: got a network that is being fitted, by the call that this signal handler interrupted; "
             "wanted another network, or a handler that sets a flag for later");
       }
       const WithoutGil released;
       const std::lock_guard<std::mutex> lock(step_mutex_);
+      generation_ = fork_generation();
       const Stepping here(stepping_);
       result = homfast::fit_step<T>(weights, static_cast<T>(network.slope()), rows, wanted, optimizer,
                                     std::move(trained), std::get<StepMemory<T>>(step_memory_));
@@ -259,6 +266,7 @@ class TrainingHandle {
 
   std::mutex step_mutex_;
   Who stepping_{std::thread::id()};
+  std::atomic<unsigned long> generation_{0};  // of the process that it is in
   std::tuple<StepMemory<float>, StepMemory<double>> step_memory_;
 };
 

@@ -242,6 +242,26 @@ void backward_as(Operands operands, Results results, const Options& options, boo
   }
 }
 
+// What a signal handler raised within a call comes again where Python goes on: XLA has no room for it.
+// Only the main thread runs handlers.
+void raise_later() {
+  struct Raised {
+    PyObject *type, *value, *traceback;
+  };
+  const WithGil held;
+  Raised raised{};
+  PyErr_Fetch(&raised.type, &raised.value, &raised.traceback);
+  if (!raised.type) return;
+  auto* const kept = new Raised(raised);
+  const auto raise = [](void* kept) {
+    const Raised again = *static_cast<Raised*>(kept);
+    delete static_cast<Raised*>(kept);
+    PyErr_Restore(again.type, again.value, again.traceback);
+    return -1;
+  };
+  if (Py_AddPendingCall(raise, kept) != 0) PyErr_SetInterrupt();
+}
+
 // What a call throws, as what XLA passes on.
 template <class Call>
 ffi::Error guarded(Call call) {
@@ -253,10 +273,11 @@ ffi::Error guarded(Call call) {
   } catch (const std::bad_alloc&) {
     return ffi::Error(ffi::ErrorCode::kResourceExhausted, "homfast: out of memory");
   } catch (const Interrupted&) {
-    const WithGil held;
-    PyErr_Clear();         // it would be of a thread that runs no Python
-    PyErr_SetInterrupt();  // so that it is raised where Python goes on
+    raise_later();
     return ffi::Error(ffi::ErrorCode::kCancelled, "homfast: interrupted");
+  } catch (const Abandoned& abandoned) {
+    raise_later();
+    return ffi::Error(ffi::ErrorCode::kInternal, abandoned.what());
   } catch (const std::exception& error) {
     return ffi::Error(ffi::ErrorCode::kInternal, std::string("homfast: ") + error.what());
   }

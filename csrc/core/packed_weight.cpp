@@ -1,6 +1,7 @@
 #include "core/packed_weight.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "core/parallel.h"
 
@@ -13,18 +14,30 @@ constexpr index_t kPackedAtOnce = 1 << 16, kPackedUnasked = 1 << 22;
 
 template <class T>
 const T* PackedWeight<T>::forward_panels(const Target& target) {
-  return pack(forward_, Layout::columns, weight_.cols, weight_.rows, target);
+  return pack(&Kept::forward, Layout::columns, weight_.cols, weight_.rows, target);
 }
 
 template <class T>
 const T* PackedWeight<T>::backward_panels(const Target& target) {
-  return pack(backward_, Layout::rows, weight_.rows, weight_.cols, target);
+  return pack(&Kept::backward, Layout::rows, weight_.rows, weight_.cols, target);
+}
+
+template <class T>
+typename PackedWeight<T>::Kept& PackedWeight<T>::kept() {
+  Kept* found = kept_.load(std::memory_order_acquire);
+  if (found->generation == fork_generation()) return *found;
+  auto fresh = std::make_unique<Kept>();
+  if (kept_.compare_exchange_strong(found, fresh.get(), std::memory_order_acq_rel)) {
+    return *fresh.release();
+  }
+  return *found;
 }
 
 template <class T>
 void PackedWeight<T>::refresh() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  for (PanelsOfTargets* own : {&forward_, &backward_}) {
+  Kept& here = kept();
+  const std::lock_guard<std::mutex> lock(here.mutex);
+  for (PanelsOfTargets* own : {&here.forward, &here.backward}) {
     for (auto& [target, panels] : *own) {
       panels.packed = 0;
       panels.whole = false;
@@ -33,10 +46,11 @@ void PackedWeight<T>::refresh() {
 }
 
 template <class T>
-const T* PackedWeight<T>::pack(PanelsOfTargets& own, Layout layout, index_t depth, index_t cols,
+const T* PackedWeight<T>::pack(PanelsOfTargets Kept::*own, Layout layout, index_t depth, index_t cols,
                                const Target& target) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  Panels& panels = own[&target];
+  Kept& here = kept();
+  std::unique_lock<std::mutex> lock(here.mutex);
+  Panels& panels = (here.*own)[&target];
   if (panels.whole) return static_cast<const T*>(panels.buffer.data());
   const KernelTable<T>& table = kernels<T>(target);
   const index_t width = table.panel_width;
@@ -64,6 +78,7 @@ const T* PackedWeight<T>::pack(PanelsOfTargets& own, Layout layout, index_t dept
     if (panels.whole) return out;
     lock.unlock();  // a handler that runs now may call with this weight, and go on where this stopped
     if (stop.poll()) throw Interrupted();
+    if (here.generation != fork_generation()) return pack(own, layout, depth, cols, target);
     lock.lock();
   }
 }

@@ -1,10 +1,12 @@
 // A weight in the order in which the product kernel reads it, for callers that use it many times.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <mutex>
 
 #include "core/dispatch.h"
+#include "core/parallel.h"
 #include "core/workspace.h"
 
 namespace homfast {
@@ -15,7 +17,10 @@ template <class T>
 class PackedWeight {
  public:
   PackedWeight(MatrixView<const T> weight, Precision precision)
-      : weight_(weight), precision_(precision) {}
+      : weight_(weight), precision_(precision), kept_(new Kept) {}
+  ~PackedWeight() { delete kept_.load(); }
+  PackedWeight(const PackedWeight&) = delete;
+  PackedWeight& operator=(const PackedWeight&) = delete;
 
   const MatrixView<const T>& view() const { return weight_; }
   Precision precision() const { return precision_; }
@@ -36,12 +41,21 @@ class PackedWeight {
   };
   using PanelsOfTargets = std::map<const Target*, Panels>;
 
-  const T* pack(PanelsOfTargets& own, Layout layout, index_t depth, index_t cols, const Target& target);
+  struct Kept {
+    const unsigned long generation = fork_generation();
+    std::mutex mutex;
+    PanelsOfTargets forward, backward;
+  };
+
+  // In a forked child a new one: a thread that is not there may hold the old one's lock, and a call that
+  // waits below a handler may read its panels. It stays, unused.
+  Kept& kept();
+  const T* pack(PanelsOfTargets Kept::*own, Layout layout, index_t depth, index_t cols,
+                const Target& target);
 
   MatrixView<const T> weight_;
   Precision precision_;
-  std::mutex mutex_;
-  PanelsOfTargets forward_, backward_;
+  std::atomic<Kept*> kept_;
 };
 
 }  // namespace homfast

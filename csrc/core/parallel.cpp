@@ -63,6 +63,7 @@ struct Job {
 };
 
 thread_local bool in_parallel = false;
+thread_local bool unasked = false;
 
 // This thread's job runs on the pool; calls within it do not.
 class InParallel {
@@ -96,7 +97,7 @@ class Pool {
     }
     job.work();
     if (abandoned()) {
-      job.error = std::make_exception_ptr(std::runtime_error(
+      job.error = std::make_exception_ptr(Abandoned(
           "homfast: this process was forked within a call, by a signal handler, and has no thread that "
           "computes the rest of it; fork between calls, or leave the child by os._exit"));
       return;
@@ -184,15 +185,19 @@ class Pool {
 // parent's pool, whose locks may be held, and starts its own when it needs one.
 std::atomic<Pool*> pool{nullptr};
 
-void forget_pool() { pool.store(nullptr, std::memory_order_relaxed); }
+std::atomic<unsigned long> generation{0};
+
+void forget_pool() {
+  pool.store(nullptr, std::memory_order_relaxed);
+  generation.fetch_add(1, std::memory_order_relaxed);
+}
 
 bool Pool::abandoned() const { return pool.load(std::memory_order_relaxed) != this; }
 
 Pool& get_pool() {
   Pool* current = pool.load(std::memory_order_acquire);
   if (current) return *current;
-  static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
-  (void)registered;
+  watch_forks();
   auto fresh = std::make_unique<Pool>();
   if (pool.compare_exchange_strong(current, fresh.get(), std::memory_order_acq_rel)) {
     return *fresh.release();
@@ -288,10 +293,21 @@ void parallel_for(index_t tasks, void (*run)(void*, index_t), void* context) {
 
 void set_interrupt_check(bool (*check)()) { interrupt_check.store(check); }
 
+Unasked::Unasked() { unasked = true; }
+Unasked::~Unasked() { unasked = false; }
+
+unsigned long fork_generation() { return generation.load(std::memory_order_relaxed); }
+
+void watch_forks() {
+  static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
+  (void)registered;
+}
+
 StopFlag::StopFlag() : owner_(static_cast<unsigned long>(pthread_self())) {}
 
 bool StopFlag::poll() {
   if (stopped()) return true;
+  if (unasked) return false;
   if (static_cast<unsigned long>(pthread_self()) != owner_) return false;
   const auto now = Clock::now();
   if (now.time_since_epoch().count() < next_check_) return false;
@@ -300,6 +316,7 @@ bool StopFlag::poll() {
   if (first) return false;
   bool (*const check)() = interrupt_check.load();
   const CallsAbove may_come;
+  const FloatEnvironment kernels;  // a handler may set another, and what is left of the call keeps its own
   if (check && check()) __atomic_store_n(&stopped_, true, __ATOMIC_RELAXED);
   return stopped();
 }

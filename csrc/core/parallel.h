@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <stdexcept>
 
 #include "core/views.h"
 
@@ -46,6 +47,26 @@ void set_interrupt_check(bool (*check)());
 
 // The check said to give up; results are incomplete.
 struct Interrupted : std::exception {};
+
+// Within this scope this thread is not asked: for calls of microseconds on memory that the user's code,
+// which the interpreter may run when it is asked, could take away.
+class Unasked {
+ public:
+  Unasked();
+  ~Unasked();
+  Unasked(const Unasked&) = delete;
+  Unasked& operator=(const Unasked&) = delete;
+};
+
+// The process was forked within a call, which cannot be completed in the child.
+struct Abandoned : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// How many forks lie between this process and the one that loaded the library: what threads held then,
+// nobody holds in the child. Counts from the first call of watch_forks on.
+unsigned long fork_generation();
+void watch_forks();
 
 // To be called by kernels through Product::stop. The context is a StopFlag of the call.
 class StopFlag {

@@ -60,7 +60,9 @@ def _import():
         with threads.no_fork:
             try:
                 from homfast._backends.numba_kernels import elementwise, product
-            except Exception as error:  # also of a library or a NumPy that this Numba does not know
+            # Also of a library or a NumPy that this Numba does not know; what a signal handler
+            # raises is its own affair.
+            except (ImportError, AttributeError, SystemError, OSError, KeyError) as error:
                 missing = getattr(error, "name", None) == "numba"
                 _failure = _MISSING if missing else f"Numba cannot be imported: {error}"
             else:

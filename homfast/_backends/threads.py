@@ -125,12 +125,20 @@ def run_parts(function: Callable[..., Any], parts: Iterable[tuple[Any, ...]], th
         finally:
             _set_float_mode(own)
 
+    own = os.getpid()
     helpers = _submit(help_out, min(threads, len(waiting)) - 1)
     try:
         work()
     finally:
         waiting.clear()
-        _wait(helpers)
+        if os.getpid() == own:
+            _wait(helpers)
+    if os.getpid() != own and helpers:
+        raise RuntimeError(
+            "homfast: this process was forked within a call, by a signal handler, and has no "
+            "thread that computes the rest of it; fork between calls, or leave the child by "
+            "os._exit"
+        )
     for helper in helpers:
         if not helper.cancelled():
             helper.result()
@@ -144,7 +152,8 @@ def _submit(work: Callable[[], None], count: int) -> list[Future[None]]:
         from concurrent.futures import ThreadPoolExecutor  # takes a while, and is not always needed
 
         # Held by another thread, or by this one below a signal handler: done without helpers.
-        if not _lock.acquire(blocking=False):
+        lock = _lock  # a child that a signal handler forks has another
+        if not lock.acquire(blocking=False):
             return []
         try:
             if _pool is None or _pool_size < count:
@@ -155,7 +164,7 @@ def _submit(work: Callable[[], None], count: int) -> list[Future[None]]:
             for _ in range(count):  # np.errstate of the caller is in its context
                 helpers.append(_pool.submit(contextvars.copy_context().run, work))
         finally:
-            _lock.release()
+            lock.release()
     except RuntimeError:  # no thread can be started, or the interpreter is about to end
         pass
     return helpers

@@ -54,7 +54,8 @@ def numpy_of(tensor: Tensor) -> np.ndarray:
             f"x or a weight: got a tensor of shape {tuple(tensor.shape)} whose memory was freed, "
             "wanted one with its values; resize its storage and fill it first"
         )
-    return np.from_dlpack(_Exported(_to_dlpack(tensor)))
+    # Of an alias: a signal handler within a call may give the tensor itself other memory.
+    return np.from_dlpack(_Exported(_to_dlpack(tensor.detach())))
 
 
 class Host:

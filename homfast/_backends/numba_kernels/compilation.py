@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba.core import caching
+from numba.core.errors import NumbaError
 
 from homfast._backends.threads import no_fork
 
@@ -57,6 +59,21 @@ def made_once(make: Callable[[np.dtype], T]) -> Callable[[np.dtype], T]:
     return once
 
 
+# What reading or writing a cache ends in; another error is a signal handler's.
+_OF_A_CACHE = (
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    caching.pickle.PickleError,
+    NumbaError,
+)
+
+
 def compile_kernel(function: Callable[..., Any], *signatures: Any) -> Callable[..., Any]:
     """`function` compiled for these argument types and no others, which run without the GIL."""
     for cache in (True, False):
@@ -65,7 +82,7 @@ def compile_kernel(function: Callable[..., Any], *signatures: Any) -> Callable[.
             for signature in signatures:
                 compiled.compile(signature)
             compiled.disable_compile()
-        except Exception as error:
+        except _OF_A_CACHE as error:
             if not cache:
                 raise
             _logger.debug("%s: Numba's cache is not used: %s", function.__qualname__, error)
