@@ -495,7 +495,7 @@ MUTANTS = [
     mutant(
         "a child waits for a lock that a thread of its parent held",
         CORE + "packed_weight.cpp",
-        "if (found->generation == fork_generation()) return *found;",
+        "if (found->generation == now) return *found;",
         "return *found;",
         "signal_handlers",
     ),

@@ -25,7 +25,12 @@ const T* PackedWeight<T>::backward_panels(const Target& target) {
 template <class T>
 typename PackedWeight<T>::Kept& PackedWeight<T>::kept() {
   Kept* found = kept_.load(std::memory_order_acquire);
-  if (found->generation == fork_generation()) return *found;
+  const unsigned long now = fork_generation();
+  if (found->generation == now) return *found;
+  if (const std::unique_lock<std::mutex> lock(found->mutex, std::try_to_lock); lock.owns_lock()) {
+    found->generation = now;  // nobody was packing: the parent's panels serve
+    return *found;
+  }
   auto fresh = std::make_unique<Kept>();
   if (kept_.compare_exchange_strong(found, fresh.get(), std::memory_order_acq_rel)) {
     return *fresh.release();

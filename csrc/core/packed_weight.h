@@ -42,13 +42,13 @@ class PackedWeight {
   using PanelsOfTargets = std::map<const Target*, Panels>;
 
   struct Kept {
-    const unsigned long generation = fork_generation();
+    std::atomic<unsigned long> generation{fork_generation()};
     std::mutex mutex;
     PanelsOfTargets forward, backward;
   };
 
-  // In a forked child a new one: a thread that is not there may hold the old one's lock, and a call that
-  // waits below a handler may read its panels. It stays, unused.
+  // In a forked child a new one, if a thread that is not there holds the lock; the old one stays, unused,
+  // for a call that waits below a handler may read its panels.
   Kept& kept();
   const T* pack(PanelsOfTargets Kept::*own, Layout layout, index_t depth, index_t cols,
                 const Target& target);
