@@ -203,6 +203,7 @@ def main() -> int:
         print(json.dumps(look(arguments.only)))
         return 0
     chosen = compilers() if arguments.compilers is None else arguments.compilers
+    scores.begin(arguments.json, ["S30"])
     tally = check(chosen, arguments.levels, arguments.numpys, arguments.only)
     for line in tally.wrong:
         print(line)
@@ -211,7 +212,7 @@ def main() -> int:
     words += f"; NumPy {' and '.join(arguments.numpys)}"
     # One op is not the corpus, and a build that nothing was compared with has agreed with none.
     compared = tally.compared > 0 and (tally.cases > 0 or bool(arguments.only))
-    count = 0 if arguments.only else len(tally.builds)
+    count = 0 if arguments.only else len(set(tally.builds))
     found = scores.Score("S30", words, not tally.wrong and compared, count)
     return scores.conclude([found], arguments.json, tally.wrong[:50])
 

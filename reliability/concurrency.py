@@ -259,6 +259,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     required.native_extension()
+    scores.begin(arguments.json, ["S15", "S16", "S22"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupts = arguments.interrupts
     calls, threads = check_threads(arguments.calls)

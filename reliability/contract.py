@@ -139,7 +139,7 @@ def score(figure: str, found: list[Found]) -> scores.Score:
     if figure == "S25":
         words += f"; {sum(part.fixed for part in found)} of published and frozen bits, the others"
         words += " of those of the reference"
-    return scores.Score(figure, words, not failed, count)
+    return scores.Score(figure, words, not failed and count > 0, count)
 
 
 def by_figure(found: dict[str, list[Found]]) -> dict[str, list[Found]]:
@@ -176,6 +176,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=required.at_least_one, default=os.cpu_count())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    required.native_extension()
     if arguments.json:
         scores.check_extension()  # not after hours
     found: dict[str, list[Found]] = {}

@@ -2,7 +2,8 @@
 
     python reliability/large.py [--json FILE]
 
-Each compares every element of a result with integer arithmetic. They map 8 GiB without reserving
+Each compares every element of a result with integer arithmetic or, of operators, with the bits that
+a row has alone. They map 8 GiB without reserving
 them, of which a few MiB are there. Exit status 0 if all passed; a skip is no pass.
 """
 

@@ -214,6 +214,8 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    required.this_checkout()
+    scores.begin(arguments.json, ["S26"])
     found: Counter[str] = Counter()
     wrong: list[dict[str, Any]] = []
     for number, verdict in run(arguments.count, arguments.seed, arguments.first):

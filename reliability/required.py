@@ -14,6 +14,13 @@ from homfast.selftesting.engines import engines
 ROOT = Path(__file__).parent.parent
 
 
+def this_checkout() -> None:
+    """End the script with status 2 if homfast is another's: a result names this one's commit."""
+    place = Path(homfast.__file__).resolve().parent.parent
+    if place != ROOT.resolve():
+        refuse(f"homfast: got that of {place}, wanted that of {ROOT}: pip install -e . there")
+
+
 def native_extension() -> None:
     """End the script with status 2 unless this checkout's `native` computes arrays on the CPU."""
     chosen = _backends.automatic().name
@@ -25,9 +32,7 @@ def native_extension() -> None:
             f"homfast._native: got {why}; wanted it to compute, for its kernels are what is looked"
             " at: python setup.py build_ext --inplace, and no other backend in HOMFAST_BACKEND"
         )
-    place = Path(homfast.__file__).parent.parent
-    if place != ROOT:  # the commit that a result names would be another one
-        refuse(f"homfast: got that of {place}, wanted that of {ROOT}: pip install -e . there")
+    this_checkout()
 
 
 def refuse(words: str) -> NoReturn:

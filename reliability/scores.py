@@ -38,8 +38,8 @@ FIGURES = {
     "S9": ("results that differ between targets that fuse", "0"),
     "S10": ("results that differ between runs, processes and poisons", "0"),
     "S11": ("accesses beyond an array, between pages that trap", "0"),
-    "S12": ("reports of AddressSanitizer and UndefinedBehaviorSanitizer", "0"),
-    "S13": ("reports of ThreadSanitizer, without suppressions", "0"),
+    "S12": ("reports of AddressSanitizer and UndefinedBehaviorSanitizer, and failures", "0"),
+    "S13": ("reports of ThreadSanitizer, without suppressions, and failures", "0"),
     "S14": ("reports of compute-sanitizer (GPU)", "0"),
     "S15": ("concurrent calls with wrong bits, or that hang", "0 of 100,000"),
     "S16": ("forks that hang or compute other bits", "0"),
@@ -60,7 +60,7 @@ FIGURES = {
     "O1": ("operators beyond their bound, or whose rows' bits change", "0 of 5,000"),
     "C1": ("results that differ for callers in several threads at once", "0 of 2,000"),
 }
-# A run of fewer cases is written down, but does not hold (--share, --only).
+# A run of fewer cases (--share) is written down, but does not hold; chosen ones (--only) are none.
 LEAST = {
     **dict.fromkeys(("S4", "S5", "S6", "S7", "S8", "S9", "S18", "S25", "C1"), 2_000),
     "S1": 200_000,
@@ -85,8 +85,11 @@ LEAST = {
     "O1": 5_000,
     "S30": 8,  # builds: two compilers at four levels
 }
-# What the sources for CUDA devices enter; all else is made of csrc/ without them, and of homfast/.
-OF_DEVICES = ("S14", "S27", "S29")
+# What is measured: a result is of these sources, and older than those that came after.
+SOURCES = ["csrc", "homfast", "setup.py"]  # setup.py has the flags
+WITHOUT_DEVICES = ":(exclude)csrc/cuda"
+OF_DEVICES = ("S14", "S27", "S29")  # what csrc/cuda enters, too
+OF_TESTS = {"S27": ["tests", "reliability/mutants.py"], "S28": ["tests"]}  # what tests make
 
 
 class Score(NamedTuple):
@@ -131,7 +134,9 @@ def outdated(name: str, commit: str) -> bool:
     clean = commit.partition(",")[0]
     if commit != clean or not told("git", "cat-file", "-t", clean):
         return True  # with edits, or of a history that is not here
-    sources = ["csrc", "homfast"] + ([] if name in OF_DEVICES else [":(exclude)csrc/cuda"])
+    sources = [*SOURCES, *OF_TESTS.get(name, [])]
+    if name not in OF_DEVICES:
+        sources.append(WITHOUT_DEVICES)
     return bool(told("git", "log", "--format=%h", "-1", f"{clean}..HEAD", "--", *sources))
 
 
@@ -153,7 +158,8 @@ def check_extension() -> None:
 
 def commit() -> str:
     """That of the checkout, and whether what is measured was edited since."""
-    changed = "" if not told("git", "status", "--porcelain", "csrc", "homfast") else ", changed"
+    edited = told("git", "status", "--porcelain", *SOURCES, *OF_TESTS["S27"])
+    changed = ", changed" if edited else ""
     return told("git", "rev-parse", "--short=12", "HEAD") + changed
 
 
@@ -172,6 +178,12 @@ def save(path: Path, found: Iterable[Score], details: Any = None) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def begin(path: Path | None, names: Iterable[str]) -> None:
+    """Write that a run did not end, which stays if it does not: no older pass outlives a crash."""
+    if path:
+        save(path, [Score(name, "did not end", False, 0) for name in names])
 
 
 def conclude(found: Sequence[Score], path: Path | None, details: Any = None) -> int:
@@ -199,7 +211,9 @@ def page() -> str:
             found.setdefault(score["id"], []).append({**report, **score})
         if isinstance(report["details"], dict) and "peers" in report["details"]:
             where = f"{report['machine']}; {report['commit']}; {report['date']}"
-            peers += ["", report["details"]["peers"], "", f"{where}; `{report['command']}`"]
+            mark = OLDER if outdated("peers", report["commit"]) else ""
+            old, count = old + bool(mark), count + 1
+            peers += ["", report["details"]["peers"], "", f"{where}{mark}; `{report['command']}`"]
     lines = [
         "# Reliability",
         "",
@@ -212,7 +226,8 @@ def page() -> str:
         "for layer calls. S18 asks what kernels compute: those of `native` the same in any mode,",
         "those of Numba the same on every thread in the caller's; what Python rounds before or",
         "after them, a slope to float32 or the scale of a normalized operator, is rounded as its",
-        "caller set. Targets and both types get the same data in S1 to S9, and each is a case.",
+        "caller set. Targets and both types get the same data in S1 to S9, S18, S19, S25, O1",
+        "and C1, and each is a case.",
         "",
         "| | figure | must be | result | holds | machine, commit, date | command |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -234,8 +249,8 @@ def page() -> str:
             lines.append(f"| {' | '.join(cells)} |")
     if old:
         lines[table:table] = [
-            f"{old} of {count} results are{OF_OLDER} csrc/ or homfast/ changed since"
-            f" (csrc/cuda: for {', '.join(OF_DEVICES)}).",
+            f"{old} of {count} results are{OF_OLDER} csrc/, homfast/ or setup.py changed since"
+            f" (csrc/cuda: for {', '.join(OF_DEVICES)}; tests/: for {', '.join(OF_TESTS)}).",
             "",
         ]
     if peers:

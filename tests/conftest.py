@@ -147,7 +147,7 @@ def native_engine(request):
 
 @pytest.fixture
 def bit_engine(request):
-    """An engine whose bits are promised (design 3.2), made current."""
+    """An engine whose bits are promised (contract, 2), made current."""
     request.param.use()
     return request.param
 

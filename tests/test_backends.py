@@ -1,4 +1,4 @@
-"""Which engines there are, and how one is chosen (design 4)."""
+"""Which engines there are, and how one is chosen (README, Backends and targets)."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Every wrong input is a named error, never a crash and never silent (design 3.7).
+"""Every wrong input is a named error, never a crash and never silent (contract, 7).
 
 ValueError for shapes, TypeError for dtypes and devices; the message begins with the name of the
 argument.

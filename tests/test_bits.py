@@ -1,4 +1,4 @@
-"""A row of the result is a function of that row and the weights, to the bit (design 3.2).
+"""A row of the result is a function of that row and the weights, to the bit (contract, 2).
 
 Not of the batch's size, the position in it, the order of rows, threads, alignment, strides or what
 was in memory before. It binds `native` and `numba`; the reference inherits its BLAS, which does not

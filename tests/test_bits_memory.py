@@ -1,4 +1,4 @@
-"""Bits do not depend on alignment, strides, or what was in memory before (design 3.2)."""
+"""Bits do not depend on alignment, strides, or what was in memory before (contract, 2)."""
 
 import numpy as np
 import pytest

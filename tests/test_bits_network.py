@@ -1,4 +1,4 @@
-"""ReLUNetwork: bits of a row at every batch size, thread count, method and target (design 3.2)."""
+"""ReLUNetwork: bits of a row at every batch size, thread count, method and target (contract, 2)."""
 
 import numpy as np
 import pytest

@@ -36,13 +36,14 @@ def pages():
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/operators.md", "docs/torch.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/jax.md", "docs/operators.md", "docs/torch.md"])
 def test_blocks_of_pages_run(name):
     """Each page from top to bottom, without the blocks that need what is not installed."""
     pytest.importorskip("scipy")  # of construct and injectivity
     pages()
-    if "torch" in name:
-        pytest.importorskip("torch")
+    for package in OPTIONAL.values():
+        if package in name:
+            pytest.importorskip(package)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(), flags=re.M | re.S)
     assert blocks
     names = {}

@@ -1,4 +1,4 @@
-"""Inputs of more than 2^31 elements and 2^32 bytes: indices are ptrdiff_t (design 3.5).
+"""Inputs of more than 2^31 elements and 2^32 bytes: indices are ptrdiff_t (contract, 5).
 
 They are views of a private mapping that reserves nothing: 8 GiB of zeros, of which only the pages
 that are written to exist, so a few MiB of memory serve. A few numbers lie where a 32-bit index,

@@ -1,4 +1,4 @@
-"""On x86-64-v2 without AVX, a Nehalem, everything runs on the scalar target (README, "Install").
+"""On x86-64-v2 without AVX, a Nehalem, everything runs on the scalar target (README, "Set up").
 
 On older ones the extension is not loaded, and says what the processor lacks.
 

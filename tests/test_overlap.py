@@ -1,4 +1,4 @@
-"""An ``out`` that overlaps an input works as if it did not (design 3.7)."""
+"""An ``out`` that overlaps an input works as if it did not (contract, 7)."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""float32 at the three precisions of the contract (design 3.1), on targets with a bf16 matrix unit.
+"""float32 at the three precisions (contract, 1), on targets with a bf16 matrix unit.
 
 On others "high" and "medium" are "highest", and everything here holds all the more.
 """

@@ -1,4 +1,4 @@
-"""What importing and calling homfast does to the process: nothing that can be seen (design 3.6)."""
+"""What importing and calling homfast does to the process: nothing to be seen (contract, 6)."""
 
 import json
 import sys

@@ -85,7 +85,8 @@ def test_cases_that_were_not_run_do_not_count():
     assert contract.details({"bounds": [found, found]})["bounds"]["not run"] == {"native-avx2": 4}
     nothing = contract.Found("agreement", Counter(), Counter(numba=9), np.array([]), [])
     score = contract.score("S9", [nothing])
-    assert (score.count, score.holds) == (0, False) and "no engine; 9 more not run" in score.result
+    assert (score.count, score.clean, score.holds) == (0, False, False)
+    assert "no engine; 9 more not run" in score.result
 
 
 def test_ideas_of_one_figure_are_one_result():
@@ -170,6 +171,12 @@ def test_results_of_an_older_commit_are_marked(monkeypatch, tmp_path, capsys):
     assert "1 of 1 results are of an older commit" in capsys.readouterr().out
     (tmp_path / "page.md").write_text(page.replace("2,000", "2,001"))
     assert scores.main() == 1
+    peers = {"peers": "| a table |"}
+    scores.save(tmp_path / "peers.json", [], peers)
+    page = scores.page()
+    assert "2 of 2 results are of an older commit" in page
+    assert page.splitlines()[-1].count(scores.OLDER) == 1
+    (tmp_path / "peers.json").unlink()
     answers["log"], answers["cat-file"] = "", ""
     assert "| yes, at an older commit |" in scores.page()
     answers["rev-parse"] = str(ROOT.parent)  # of a repository that it lies in
@@ -178,14 +185,17 @@ def test_results_of_an_older_commit_are_marked(monkeypatch, tmp_path, capsys):
     assert "older commit" not in scores.page()
 
 
-def test_kernels_for_devices_are_no_part_of_what_processors_compute(monkeypatch):
+def test_results_are_of_the_sources_that_they_are_made_of(monkeypatch):
+    """Those for devices are no part of what processors compute, flags and tests are of some."""
     scores = load("scores")
     changed = {"csrc/cuda"}
 
     def told(_, verb, *options):
         """Of git: a history in which `changed` did."""
         excluded = {"csrc/cuda"} if ":(exclude)csrc/cuda" in options else set()
-        log = "7654321" if changed - excluded else ""
+        asked = options[options.index("--") + 1 :] if "--" in options else ()
+        looked_at = {path for path in changed - excluded if path.startswith(asked)}
+        log = "7654321" if looked_at else ""
         return {"rev-parse": str(ROOT), "cat-file": "commit", "log": log}[verb]
 
     monkeypatch.setattr(scores, "told", told)
@@ -194,6 +204,42 @@ def test_kernels_for_devices_are_no_part_of_what_processors_compute(monkeypatch)
         assert scores.outdated(name, "1234567")
     changed = {"csrc/kernels"}
     assert scores.outdated("S1", "1234567") and scores.outdated("S27", "1234567")
+    changed = {"setup.py"}
+    assert scores.outdated("S1", "1234567") and scores.outdated("peers", "1234567")
+    for changed in ({"tests"}, {"reliability/mutants.py"}, {"docs"}):
+        older = {name for name in scores.FIGURES if scores.outdated(name, "1234567")}
+        wanted = {"tests": {"S27", "S28"}, "docs": set(), "reliability/mutants.py": {"S27"}}
+        assert older == wanted[min(changed)]
+
+
+def test_edits_that_are_not_committed_are_said(monkeypatch):
+    scores = load("scores")
+    asked = []
+
+    def told(_, verb, *options):
+        if verb == "status":
+            asked.extend(options)
+            return " M setup.py"
+        return "1234567"
+
+    monkeypatch.setattr(scores, "told", told)
+    assert scores.commit() == "1234567, changed"
+    assert {"csrc", "homfast", "setup.py", "tests", "reliability/mutants.py"} <= set(asked)
+
+
+def test_a_run_that_breaks_off_leaves_no_older_pass(monkeypatch, tmp_path, capsys):
+    scores = load("scores")
+    monkeypatch.setattr(scores, "RESULTS", tmp_path)
+    path = tmp_path / "some.json"
+    scores.save(path, [scores.Score("S26", "0 of 1,000,000", True, 1_000_000)])
+    assert "| 0 of 1,000,000 | yes" in scores.page()
+    fuzz = load("loader_fuzz")
+    monkeypatch.setattr(fuzz, "run", lambda *_: 1 / 0)
+    monkeypatch.setattr(sys, "argv", ["loader_fuzz.py", f"--json={path}"])
+    with pytest.raises(ZeroDivisionError):
+        fuzz.main()
+    assert "| did not end | **no**" in scores.page()
+    scores.begin(None, ["S26"])  # without a file
 
 
 def test_what_was_not_run_whole_is_said(monkeypatch, tmp_path):
@@ -292,9 +338,11 @@ def test_results_repeat_on_poisoned_memory():
     """Two kinds of memory; `main` takes five."""
     repeats = load("repeats")
     only = f"on {NATIVE_ENGINES[0]}"
-    found = [dict(repeats.run_process(poison, 1, 3, only)) for poison in ("NaN", "noise")]
-    assert found[0] == found[1]
-    assert len(found[0]) >= 40
+    found = [repeats.run_process(poison, 1, 3, only) for poison in ("NaN", "noise")]
+    pairs = set(found[0] + found[1])
+    names = {name for name, _ in pairs}
+    assert len(pairs) == len(names) >= 40, "several hashes of one case"
+    assert [len(part) for part in found] == [2 * len(names)] * 2
 
 
 @needs_linux
@@ -303,8 +351,21 @@ def test_new_memory_holds_the_poison(poison, wanted):
     """The instrument: an op that reads what it has not written would give these numbers."""
     code = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import numpy, repeats\n"
     code += f"repeats.poison_memory(repeats.POISONS[{poison!r}])\n"
-    code += "print(*set(numpy.empty(5000).astype(str).tolist()))"
+    code += "made = [*numpy.empty(5000), *numpy.empty(100), *numpy.empty(1)]\n"
+    code += "print(*set(map(str, made)))"
     assert output(code) == wanted
+
+
+def test_small_arrays_are_given_out_with_what_is_wanted():
+    """NumPy keeps those below 1 KiB, and gives them out again with what was in them: results."""
+    repeats = load("repeats")
+    content = np.arange(repeats.CACHED.stop, dtype=np.uint32).astype(np.uint8)
+    for size in (1, 28, 512, 1023):
+        results = [np.full(size, 7, np.uint8) for _ in range(9)]
+        results.clear()
+        repeats.refill_cache(content)
+        found = [np.empty(size, np.uint8) for _ in range(repeats.KEPT)]
+        assert all((array == content[:size]).all() for array in found)
 
 
 @needs_linux
@@ -386,10 +447,11 @@ def test_builds_that_differ_are_told_apart():
 
 
 @needs_native
-def test_every_case_of_the_corpus_has_a_hash():
+def test_a_case_of_the_corpus_has_a_hash():
     compilers = load("compilers")
-    found = compilers.look("linear of 3 x 17 float32 on native-scalar")
-    assert len(found["hashes"]) == 1 and not found["failed"]
+    case = "linear of 3 x 17 float32 on native-scalar"
+    found = compilers.look(case)
+    assert list(found["hashes"]) == [case] and not found["failed"]
     if shutil.which("g++"):
         assert compilers.version("g++").startswith("g++ ")
         assert any("g++" in path for path in compilers.compilers())

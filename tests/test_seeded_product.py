@@ -1,4 +1,4 @@
-"""Products with matrices that are made on the fly: the bits of the stored ones (design 3.2)."""
+"""Products with matrices that are made on the fly: the bits of the stored ones (contract, 2)."""
 
 from functools import cache
 

@@ -100,7 +100,7 @@ def test_many_tiles(native_engine, rng, widths, rows, threads):
 
 @pytest.mark.parametrize(("widths", "rows"), LARGE, ids=str)
 def test_bits_in_many_tiles(native_engine, rng, widths, rows):
-    """Batches, positions and threads of networks too large for the cache (design 3.2)."""
+    """Batches, positions and threads of networks too large for the cache (contract, 2)."""
     net = ReLUNetwork.random(widths, seed=2, backend="native")
     x = rng.standard_normal((rows, widths[0])).astype(np.float32)
     homfast.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Sizes of 0 in every dimension (design 3.5): K = 0 gives +0.0, an empty batch gives empty."""
+"""Sizes of 0 in every dimension (contract, 5): K = 0 gives +0.0, an empty batch gives empty."""
 
 import itertools
 
