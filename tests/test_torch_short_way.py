@@ -386,7 +386,9 @@ x = torch.ones(1, 41_000)
 
 def handler(number, frame):
     if "short_way" in frame.f_code.co_filename:
+        old = layer.weight.data
         layer.weight.data = torch.empty(48, 0)
+        old.fill_(float("nan"))  # as who is given that memory next may do
 
 signal.signal(signal.SIGUSR1, handler)
 own = os.getpid()
