@@ -98,10 +98,10 @@ def compiler_takes(flags):
             return False
 
 
-def headers():
-    """Every file that a source may include, relative to this one's folder."""
+def inputs():
+    """This file, which has the flags, and those that a source may include, from its folder."""
     found = (p for p in (ROOT / CSRC).rglob("*") if p.suffix in {".h", ".cuh", ".inc", ".def"})
-    return sorted(str(p.relative_to(ROOT)) for p in found)
+    return ["setup.py", *sorted(str(p.relative_to(ROOT)) for p in found)]
 
 
 def needs_recompile(obj, src):
@@ -113,15 +113,15 @@ def needs_recompile(obj, src):
     listing = Path(obj).with_suffix(".d")
     if not (os.path.exists(obj) and listing.exists()):
         return True
-    inputs = listing.read_text().replace("\\\n", " ").partition(":")[2].split()
-    read_xla = any("/xla/ffi/" in path for path in inputs)
+    read = listing.read_text().replace("\\\n", " ").partition(":")[2].split()
+    read_xla = any("/xla/ffi/" in path for path in read)
     if Path(src).name == "xla_handlers.cpp" and read_xla != bool(xla_headers()):
         return True
     if Path(src).suffix == ".cu" and flags_of(obj) != cuda_flags():
         return True
     built = os.stat(obj).st_mtime
     return any(
-        not os.path.exists(path) or os.stat(path).st_mtime > built for path in [__file__, *inputs]
+        not os.path.exists(path) or os.stat(path).st_mtime > built for path in [__file__, *read]
     )
 
 
@@ -222,7 +222,7 @@ def native_extension(targets):
         "homfast._native",
         [str(path) for path in sources],
         include_dirs=[str(CSRC), *xla_headers()],
-        depends=headers(),
+        depends=inputs(),
         cxx_std=17,
         extra_compile_args=FLAGS + BASELINE,
         extra_link_args=["-pthread"],
@@ -237,7 +237,7 @@ def cuda_extension(nvcc):
         "homfast._cuda",
         sorted(str(p) for p in (CSRC / "cuda").glob("*.c*") if p.suffix in {".cu", ".cpp"}),
         include_dirs=[str(CSRC)],
-        depends=headers(),
+        depends=inputs(),
         cxx_std=17,
         extra_compile_args=FLAGS + BASELINE,
         library_dirs=cuda_libraries(nvcc),

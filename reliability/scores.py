@@ -86,7 +86,8 @@ LEAST = {
     "S30": 8,  # builds: two compilers at four levels
 }
 # What is measured: a result is of these sources, and older than those that came after.
-SOURCES = ["csrc", "homfast", "setup.py"]  # setup.py has the flags
+SOURCES = ["csrc", "homfast"]
+BUILD, FLAGS = "setup.py", "-G[\"']-"  # of its lines count those with a flag, as git is asked
 WITHOUT_DEVICES = ":(exclude)csrc/cuda"
 OF_DEVICES = ("S14", "S27", "S29")  # what csrc/cuda enters, too
 OF_TESTS = {"S27": ["tests", "reliability/mutants.py"], "S28": ["tests"]}  # what tests make
@@ -137,7 +138,8 @@ def outdated(name: str, commit: str) -> bool:
     sources = [*SOURCES, *OF_TESTS.get(name, [])]
     if name not in OF_DEVICES:
         sources.append(WITHOUT_DEVICES)
-    return bool(told("git", "log", "--format=%h", "-1", f"{clean}..HEAD", "--", *sources))
+    log, since = ("git", "log", "--format=%h", "-1"), (f"{clean}..HEAD", "--")
+    return bool(told(*log, *since, *sources) or told(*log, FLAGS, *since, BUILD))
 
 
 def check_extension() -> None:
@@ -158,7 +160,7 @@ def check_extension() -> None:
 
 def commit() -> str:
     """That of the checkout, and whether what is measured was edited since."""
-    edited = told("git", "status", "--porcelain", *SOURCES, *OF_TESTS["S27"])
+    edited = told("git", "status", "--porcelain", *SOURCES, BUILD, *OF_TESTS["S27"])
     changed = ", changed" if edited else ""
     return told("git", "rev-parse", "--short=12", "HEAD") + changed
 
@@ -249,7 +251,7 @@ def page() -> str:
             lines.append(f"| {' | '.join(cells)} |")
     if old:
         lines[table:table] = [
-            f"{old} of {count} results are{OF_OLDER} csrc/, homfast/ or setup.py changed since"
+            f"{old} of {count} results are{OF_OLDER} csrc/, homfast/ or flags changed since"
             f" (csrc/cuda: for {', '.join(OF_DEVICES)}; tests/: for {', '.join(OF_TESTS)}).",
             "",
         ]

@@ -212,6 +212,33 @@ def test_results_are_of_the_sources_that_they_are_made_of(monkeypatch):
         assert older == wanted[min(changed)]
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_of_the_build_flags_count(monkeypatch, tmp_path):
+    scores = load("scores")
+    monkeypatch.setattr(scores, "ROOT", tmp_path)
+    path, told = tmp_path / "setup.py", []
+
+    def commit(text):
+        path.write_text(text)
+        user = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        for words in (["init", "-q"], ["add", "."], [*user, "commit", "-q", "-m", "text"]):
+            subprocess.run(["git", *words], cwd=tmp_path, check=True)
+        told.append(scores.told("git", "rev-parse", "HEAD"))
+
+    commit('FLAGS = [\n    "-O3",\n]\n')
+    commit('# Flags.\nFLAGS = [\n    "-O3",\n]\n')
+    assert not scores.outdated("S1", told[0])
+    commit('# Flags.\nFLAGS = [\n    "-O3",\n    "-ffast-math",\n]\n')
+    assert [scores.outdated("S1", each) for each in told] == [True, True, False]
+
+
+def test_a_build_is_made_anew_of_other_flags():
+    pytest.importorskip("pybind11")
+    pytest.importorskip("setuptools")
+    made = load("sanitizers").build_settings()["native_extension"]({})
+    assert "setup.py" in made.depends and "csrc/core/views.h" in made.depends
+
+
 def test_edits_that_are_not_committed_are_said(monkeypatch):
     scores = load("scores")
     asked = []
