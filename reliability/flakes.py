@@ -32,7 +32,7 @@ def runs_of_these_sources(path: Path) -> list[dict[str, Any]]:
     return [r for r in runs if r["whole"] and not scores.outdated("S28", r["commit"])]
 
 
-def score(runs: list[dict[str, Any]], whole: bool) -> scores.Score:
+def score(runs: list[dict[str, Any]]) -> scores.Score:
     """What was found in them; of parts of the suite nothing counts."""
     failed = sum(len(run["failures"]) for run in runs)
     counts = [run["passed"] + len(run["failures"]) for run in runs]
@@ -40,8 +40,8 @@ def score(runs: list[dict[str, Any]], whole: bool) -> scores.Score:
     tests = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     words = f"{failed} in {len(runs)} runs of {tests} tests"
     words += f"; at most {max(sum(run['skipped'].values()) for run in runs)} skipped in one"
-    seeds = {run["seed"] for run in runs}
-    return scores.Score("S28", words, not failed, len(seeds) if whole else 0)
+    seeds = {run["seed"] for run in runs if run["whole"]}
+    return scores.Score("S28", words, not failed, len(seeds))
 
 
 def main() -> int:
@@ -63,16 +63,15 @@ def main() -> int:
     for seed in range(arguments.seed, arguments.seed + arguments.repeats):
         begin = time.monotonic()
         run = run_tests([f"--seed={seed}", *workers, *arguments.tests])
-        whole = not arguments.tests
-        found_in = {"seed": seed, "commit": scores.commit(), "whole": whole}
-        runs.append({**found_in, **run._asdict()})
+        made = {"seed": seed, "commit": scores.commit(), "whole": not arguments.tests}
+        runs.append(made | run._asdict())
         skipped = sum(run.skipped.values())
         took = time.monotonic() - begin
         told = f"{run.passed} passed, {len(run.failures)} failed, {skipped} skipped, {took:.0f} s"
         print(f"seed {seed}: {told}", flush=True)
         for test in run.failures:
             print(f"  python -m pytest --seed={seed} '{test}'", flush=True)
-        found = score(runs, whole)
+        found = score(runs)
         if arguments.json:
             scores.save(arguments.json, [found], {"runs": runs})
     return scores.conclude([found], None)

@@ -3,8 +3,8 @@
     python reliability/large.py [--json FILE]
 
 Each compares every element of a result with integer arithmetic or, of operators, with the bits that
-a row has alone. They map 8 GiB without reserving
-them, of which a few MiB are there. Exit status 0 if all passed; a skip is no pass.
+a row has alone. They map 8 GiB without reserving them, of which a few MiB are there. Exit status 0
+if all passed; a skip is no pass.
 """
 
 from __future__ import annotations

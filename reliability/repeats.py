@@ -38,8 +38,11 @@ M_PERTURB = -6  # of mallopt: memory is filled as it is given out, and as it is 
 Cases = dict[str, tuple[Engine, Callable[[], Any]]]
 
 
-def poison_memory(byte: int) -> None:
-    """Fill what the C library gives out from now on; RuntimeError if it does not."""
+def poison_memory(byte: int) -> np.ndarray:
+    """Fill what the C library gives out from now on; RuntimeError if it does not.
+
+    Returns what `refill_cache` takes for it.
+    """
     library = ctypes.CDLL(None)
     # The library fills with the complement, and not at all if the whole number is 0.
     if not library.mallopt(M_PERTURB, (byte ^ 0xFF) | 0x100):
@@ -58,6 +61,7 @@ def poison_memory(byte: int) -> None:
     for size in (1, 300, 1023):
         if set(np.empty(size, np.uint8).tobytes()) != {byte}:
             raise RuntimeError(f"a new array of {size} bytes does not hold the poison")
+    return content
 
 
 def refill_cache(content: np.ndarray) -> None:
@@ -116,16 +120,13 @@ def cases(poison: str, rng: np.random.Generator, shapes: int, seed: int, only: s
 def hashes(poison: str, shapes: int, seed: int, only: str) -> Iterator[tuple[str, str]]:
     """In this process: each case twice, in an order of its own, with the hash of its result."""
     rng = np.random.default_rng([seed, *poison.encode()])
-    byte = POISONS[poison]
-    if byte is not None:
-        poison_memory(byte)
-    made = cases(poison, rng, shapes, seed, only)
-    noise = rng.bytes(1 << 20)
+    byte, noise = POISONS[poison], rng.bytes(1 << 20)
     small = None  # what small arrays begin with
-    if poison == "noise":
+    if byte is not None:
+        small = poison_memory(byte)
+    elif poison == "noise":
         small = np.frombuffer(noise, np.uint8, CACHED.stop)
-    elif byte is not None:
-        small = np.full(CACHED.stop, byte, np.uint8)
+    made = cases(poison, rng, shapes, seed, only)
     for _ in range(2):
         for name in rng.permutation(list(made)).tolist():
             engine, call = made[name]
