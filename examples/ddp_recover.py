@@ -14,6 +14,8 @@ on the whole batch. gloo on CPUs; NCCL where homfast has a backend for GPUs (``-
 from __future__ import annotations
 
 import argparse
+import gc
+import importlib
 import os
 import time
 
@@ -46,24 +48,8 @@ def sparse_signals(count: int, n: int, sparsity: int, generator: np.random.Gener
     return signals
 
 
-def main() -> None:
-    options = arguments()
-    launched = "RANK" in os.environ  # by torchrun
-    if launched:
-        distributed.init_process_group("nccl" if options.device == "cuda" else "gloo")
-    rank = distributed.get_rank() if launched else 0
-    processes = distributed.get_world_size() if launched else 1
-    if options.batch % processes:
-        raise SystemExit(f"--batch: got {options.batch}, wanted a multiple of {processes}")
-    device = torch.device("cpu")
-    if options.device == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-    if launched and options.device == "cpu":  # the cores that there are, shared out
-        cores = max(1, len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"]))
-        torch.set_num_threads(cores)
-        homfast.set_num_threads(cores)
-
+def train(options: argparse.Namespace, rank: int, processes: int, device: torch.device) -> None:
+    launched = distributed.is_available() and distributed.is_initialized()
     torch.manual_seed(0)  # the same weights everywhere
     operator = homfast.measure.Gaussian(options.measurements, options.size, seed=7)
     model = nn.Sequential(
@@ -105,7 +91,34 @@ def main() -> None:
         print(f"{options.batch * options.steps / spent:,.0f} training samples a second")
         if options.save:
             torch.save(model.state_dict(), options.save)
+
+
+def main() -> None:
+    options = arguments()
+    launched = "RANK" in os.environ  # by torchrun
     if launched:
+        # DistributedDataParallel imports this. Imported after the group is made, its functions have
+        # the group as a default argument: it, and its threads, would live until the process ends.
+        importlib.import_module("torch.distributed.nn")
+        distributed.init_process_group("nccl" if options.device == "cuda" else "gloo")
+    rank = distributed.get_rank() if launched else 0
+    processes = distributed.get_world_size() if launched else 1
+    if options.batch % processes:
+        raise SystemExit(f"--batch: got {options.batch}, wanted a multiple of {processes}")
+    device = torch.device("cpu")
+    if options.device == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    if launched and options.device == "cpu":  # the cores that there are, shared out
+        cores = max(1, len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"]))
+        torch.set_num_threads(cores)
+        homfast.set_num_threads(cores)
+
+    train(options, rank, processes, device)
+    if launched:
+        # The group's end joins gloo's threads, once no model holds it. One that ran on would abort
+        # the process now and then: it needs the interpreter to let its last work go.
+        gc.collect()
         distributed.destroy_process_group()
 
 

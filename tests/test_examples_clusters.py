@@ -54,6 +54,39 @@ def test_two_processes_train_as_one(tmp_path):
         torch.testing.assert_close(others[name], weight, rtol=0, atol=1e-6)
 
 
+LAUNCHED = """
+import pathlib, runpy, sys
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+names = [path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+print("threads", *names)
+"""
+
+
+def test_no_thread_of_gloo_runs_into_the_end():
+    """One that does aborts its process now and then, as its last work is let go."""
+    torch = pytest.importorskip("torch")
+    if not torch.distributed.is_available():
+        pytest.skip("this PyTorch has no torch.distributed")
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("threads have no names to read here")
+    script = EXAMPLES / "ddp_recover.py"
+    small = ("--size", 32, "--measurements", 16, "--hidden", 48, "--batch", 64, "--steps", 2)
+    small += ("--sparsity", 3)
+    launcher = (
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        1,
+    )
+    said = run(*launcher, "--no-python", sys.executable, "-c", LAUNCHED, script, *small)
+    assert "1 process(es)" in said
+    threads = said.partition("threads ")[2]
+    assert threads and "gloo" not in threads
+
+
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_dask_blocks_are_the_whole(tmp_path, scheduler):
     pytest.importorskip("dask.array")

@@ -1,4 +1,4 @@
-"""linear: the product, within the componentwise bound of the contract (contract, 1)."""
+"""linear: the product, within the componentwise bound (contract, 1)."""
 
 import numpy as np
 import pytest

@@ -184,13 +184,7 @@ def test_a_handler_may_not_fit_the_network_that_is_being_fitted():
     assert told.startswith("fit: got a network that is being fitted") and "wanted" in told
 
 
-FORK = """
-import os, signal, sys
-import numpy as np
-import homfast
-
-homfast.set_num_threads(2)
-x, w = np.ones((400_000, 64), np.float32), np.ones((96, 64), np.float32)
+FORKING_HANDLER = """
 own, children = os.getpid(), []
 
 def handler(*_):
@@ -199,9 +193,22 @@ def handler(*_):
         if child:
             children.append(child)
         else:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(30)
 
 signal.signal(signal.SIGALRM, handler)
+"""
+
+FORK = """
+import os, signal, sys
+import numpy as np
+import homfast
+
+homfast.set_num_threads(2)
+x, w = np.ones((400_000, 64), np.float32), np.ones((96, 64), np.float32)
+"""
+FORK += FORKING_HANDLER
+FORK += """
 for attempt in range(20):
     signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.001 * attempt)
     try:
@@ -296,18 +303,9 @@ homfast.set_num_threads(2)
 x = np.broadcast_to(np.ones(1024, np.float32), (400_000, 1024))
 w = np.ones((64, 1024), np.float32)
 homfast.linear(x[:50_000], w, backend="numba")  # compiled, and the threads started
-own, children = os.getpid(), []
-
-def handler(*_):
-    if os.getpid() == own:
-        child = os.fork()
-        if child:
-            children.append(child)
-        else:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(20)
-
-signal.signal(signal.SIGALRM, handler)
+"""
+NUMBA += FORKING_HANDLER
+NUMBA += """
 for attempt in range(5):
     # Not at once: concurrent.futures forks in no handler that comes while it starts work.
     signal.setitimer(signal.ITIMER_REAL, 0.08 + 0.01 * attempt)
