@@ -4,8 +4,6 @@ import errno
 import logging
 import platform
 import re
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from processes import output, run_python
 
 import homfast
 from homfast._backends import numba as backend
-from homfast._backends import threads
 
 if not NUMBA_ENGINES:
     pytest.skip(f"nothing ran on numba: {backend.why_unavailable()}", allow_module_level=True)
@@ -295,44 +292,6 @@ def test_bad_number_of_threads_without_the_extension(value):
 # Threads -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_every_part_is_done_once(count):
-    done = []
-    threads.run_parts(done.append, [(i,) for i in range(100)], count)
-    assert sorted(done) == list(range(100))
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_error_ends_it_and_nobody_computes_any_more(error):
-    running, begun = set(), []
-
-    def part(index):
-        running.add(index)
-        begun.append(index)
-        time.sleep(0.01)
-        running.discard(index)
-        if index == 3:
-            raise error("part 3")
-
-    with pytest.raises(error, match="part 3"):
-        threads.run_parts(part, [(i,) for i in range(100)], 3)
-    assert not running
-    assert len(begun) < 20
-
-
-def test_a_pool_that_cannot_start_threads_costs_time_alone(monkeypatch):
-    def refuse(*arguments):
-        raise RuntimeError("can't start new thread")
-
-    threads._forget_pool()
-    with monkeypatch.context() as context:
-        context.setattr(threading.Thread, "start", refuse)
-        done = []
-        threads.run_parts(done.append, [(i,) for i in range(10)], 4)
-    assert sorted(done) == list(range(10))
-    threads._forget_pool()
-
-
 LONG = """
 import os, signal, threading, time
 import numpy as np
@@ -362,14 +321,6 @@ print("done")
 @pytest.mark.parametrize("count", [1, 2])
 def test_ctrl_c(count):
     assert output(LONG.format(count=count)) == "done"
-
-
-def test_a_call_below_a_signal_handler_computes_without_helpers():
-    """A handler may run while the call below it starts threads."""
-    done = []
-    with threads._lock:
-        threads.run_parts(done.append, [(i,) for i in range(10)], 3)
-    assert done == list(range(10))
 
 
 def test_the_last_calls_of_a_process_compute():

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast._backends import normal, rademacher, reference, threads
+from homfast._backends import normal, pool, rademacher, reference, threads
 from homfast._backends.layerwise import LayerwiseNetwork, LayerwiseTraining
 
 name = "numba"
@@ -122,7 +122,7 @@ def _panels(matrix, transposed):
         (matrix, transposed, panels, begin, min(begin + step, count))
         for begin in range(0, count, step)
     ]
-    threads.run_parts(kernels.pack, parts, threads.threads_for(_COST * size))
+    pool.run_parts(kernels.pack, parts, threads.threads_for(_COST * size))
     return panels
 
 
@@ -150,7 +150,7 @@ def _product(a, a_transposed, b, b_transposed, out, kind=0, slope=0.0, mask=None
     def multiply(*part):
         kernels.multiply(*part, np.empty(kernels.scratch, out.dtype))
 
-    threads.run_parts(multiply, parts, count)
+    pool.run_parts(multiply, parts, count)
 
 
 def _tiles(rows, columns, depth, count, kernels):
@@ -188,7 +188,7 @@ def _masked(grad_output, mask, negative_slope):
     parts = [
         (mask, grad_output, slope, out, top, min(top + step, rows)) for top in range(0, rows, step)
     ]
-    threads.run_parts(kernel, parts, count)
+    pool.run_parts(kernel, parts, count)
     return out
 
 
@@ -261,7 +261,7 @@ def _run_flat(kernel, arguments, size):
         (*arguments, begin, min(begin + _UPDATE_PART, size))
         for begin in range(0, size, _UPDATE_PART)
     ]
-    threads.run_parts(kernel, parts, threads.threads_for(_COST * size))
+    pool.run_parts(kernel, parts, threads.threads_for(_COST * size))
 
 
 # Products with seeded matrices -------------------------------------------------------------------

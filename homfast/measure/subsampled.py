@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from homfast import _backends, _memory
-from homfast._backends import threads
+from homfast._backends import pool, threads
 from homfast.measure import on_device
 from homfast.measure.seeded import SeededOperator
 
@@ -152,4 +152,4 @@ class WholeTransform(SubsampledTransform):
             transform(rows[part], out[part], full[: part.stop - begin])
             free.append(full)
 
-        threads.run_parts(run, [(i,) for i in range(0, batch, step)], count)
+        pool.run_parts(run, [(i,) for i in range(0, batch, step)], count)
