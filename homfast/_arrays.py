@@ -33,13 +33,13 @@ def host_array(value: Any, name: str, dtypes: tuple[np.dtype, ...] = FLOATS) -> 
 
     Raises TypeError for what is not an array of a supported kind on the CPU.
     """
-    array = value if type(value) is np.ndarray else _as_numpy(value, name)
+    array = value if type(value) is np.ndarray else _as_numpy(value, name, dtypes)
     dtype = array.dtype
     if dtype.itemsize == 2 and dtypes[-1] is BFLOAT16 and is_bfloat16(dtype):
         return array if dtype is BFLOAT16 else array.view(BFLOAT16)
     if dtype in dtypes:
         return array
-    raise TypeError(_dtype_complaint(array.dtype, name, dtypes))
+    raise TypeError(_dtype_complaint(array.dtype, name, dtypes, _tensors.is_tensor(value)))
 
 
 @functools.cache  # the name of a dtype takes NumPy microseconds
@@ -53,7 +53,8 @@ def dtype_name(dtype: np.dtype) -> str:
     return "bfloat16" if is_bfloat16(dtype) else str(dtype)
 
 
-def _as_numpy(value: Any, name: str) -> np.ndarray:
+def _as_numpy(value: Any, name: str, dtypes: tuple[np.dtype, ...]) -> np.ndarray:
+    wanted = _alternatives(dtypes)
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name}: got a masked array, whose mask would be lost; pass a plain array, "
@@ -78,7 +79,7 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise TypeError(
                 f"{name}: got a {_type_name(value)} on no device with memory ({error}), "
-                "wanted an array of float32 or float64 in CPU memory"
+                f"wanted an array of {wanted} in CPU memory"
             ) from error
         if kind != 1:
             raise TypeError(
@@ -97,7 +98,7 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise TypeError(
                 f"{name}: got a {_type_name(value)} of dtype {getattr(value, 'dtype', '?')} that "
-                f"NumPy cannot view ({error}); wanted float32 or float64"
+                f"NumPy cannot view ({error}); wanted {wanted}"
             ) from error
     if hasattr(value, "__array_interface__"):
         return np.asarray(value)
@@ -107,14 +108,20 @@ def _as_numpy(value: Any, name: str) -> np.ndarray:
             "there yourself, homfast never does"
         )
     raise TypeError(
-        f"{name}: got {_type_name(value)}, wanted an array of float32 or float64; "
-        f"convert with np.asarray({name}, dtype=np.float32)"
+        f"{name}: got {_type_name(value)}, wanted an array of {wanted}; "
+        f"convert with np.asarray({name}, dtype=np.{dtypes[0].name})"
     )
 
 
-def _dtype_complaint(dtype: np.dtype, name: str, dtypes: tuple[np.dtype, ...]) -> str:
+def _alternatives(dtypes: tuple[np.dtype, ...]) -> str:
     names = [dtype_name(d) for d in dtypes]
-    wanted = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _dtype_complaint(
+    dtype: np.dtype, name: str, dtypes: tuple[np.dtype, ...], tensor: bool = False
+) -> str:
+    wanted = _alternatives(dtypes)
     if not dtype.isnative and dtype.newbyteorder("=") in dtypes:
         native = dtype.newbyteorder("=")
         return (
@@ -123,9 +130,10 @@ def _dtype_complaint(dtype: np.dtype, name: str, dtypes: tuple[np.dtype, ...]) -
         )
     if dtype.kind == "c" and not set(dtypes) & set(COMPLEX):
         return f"{name}: got dtype {dtype}, wanted {wanted}; pass its real part"
+    cast = f"to(torch.{dtypes[0].name})" if tensor else f"astype(np.{dtypes[0].name})"
     return (
         f"{name}: got dtype {dtype_name(dtype)}, wanted {wanted}; "
-        f"pass {name}.astype(np.{dtypes[0].name}) if that loses nothing you need"
+        f"pass {name}.{cast} if that loses nothing you need"
     )
 
 
@@ -140,7 +148,8 @@ def check_same_dtype(first: Any, first_name: str, second: Any, name: str) -> Non
         raise TypeError(
             f"{name}: got {dtype_name(second.dtype)} beside {first_name} of "
             f"{dtype_name(first.dtype)}, wanted one dtype; "
-            f"cast one of them, for instance {name}.astype({first_name}.dtype)"
+            f"cast one of them, for instance {name}.astype({first_name}.dtype), of tensors "
+            f"{name}.to({first_name}.dtype)"
         )
 
 
@@ -263,7 +272,7 @@ def as_kernel_matrix(array: np.ndarray) -> np.ndarray:
 def mask_rows(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Check a bit mask for pre-activations of ``shape`` and return it as rows of bytes."""
     if type(mask) is not np.ndarray:
-        mask = _as_numpy(mask, "mask")
+        mask = _as_numpy(mask, "mask", (np.dtype(np.uint8),))
     if mask.dtype != np.uint8:
         raise TypeError(
             f"mask: got dtype {mask.dtype}, wanted uint8 bits; pack booleans with "
@@ -288,7 +297,7 @@ def prepare_out(
     if out is None:
         result = new(shape, dtype)
         return _rows_of_contiguous(result), lambda: result
-    target = out if isinstance(out, np.ndarray) else _as_numpy(out, "out")
+    target = out if isinstance(out, np.ndarray) else _as_numpy(out, "out", (dtype,))
     if isinstance(target, np.ma.MaskedArray):
         raise TypeError("out: got a masked array, wanted a plain array")
     if dtype == BFLOAT16 and is_bfloat16(target.dtype):
@@ -308,6 +317,7 @@ def prepare_out(
     if direct and target.flags.aligned and not any(np.may_share_memory(target, i) for i in inputs):
         rows = target if target.ndim == 2 else _rows_of_contiguous(target)
         return rows, lambda: out
+    check_elements_apart(shape, target.strides, target.itemsize)
     buffer = new(shape, dtype)
 
     def finish() -> Any:
@@ -317,14 +327,26 @@ def prepare_out(
     return _rows_of_contiguous(buffer), finish
 
 
+def check_elements_apart(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> None:
+    """ValueError for an ``out`` where results would be lost: some of its elements are others."""
+    reach = itemsize  # of what the axes of smaller strides lay out
+    for stride, size in sorted((abs(s), n) for s, n in zip(strides, shape, strict=True) if n > 1):
+        if stride < reach and 0 not in shape:
+            raise ValueError(
+                f"out: got an array whose elements lie over or between each other (shape {shape}, "
+                f"strides {strides} in bytes), wanted a place for each; pass a copy"
+            )
+        reach += stride * (size - 1)
+
+
 def new(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """``numpy.empty``; MemoryError, as of all that does not fit, for more bytes than addresses."""
+    """``numpy.empty``; a MemoryError that says what to do, for more bytes than addresses too."""
     try:
         return np.empty(shape, dtype)
-    except ValueError:
+    except (MemoryError, ValueError):
         raise MemoryError(
-            f"out: a result of shape {shape} has more bytes than there are addresses; call with "
-            "fewer rows at a time"
+            f"out: a result of shape {shape} in {dtype_name(np.dtype(dtype))} finds no memory; "
+            "call with fewer rows at a time"
         ) from None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from homfast import _arrays, _backends
+from homfast import _arrays, _backends, _tensors
 from homfast._arrays import BFLOAT16, FLOATS, dtype_name
 from homfast._backends.device_library import is_on_device, library_of
 from homfast._described import Described
@@ -37,7 +37,8 @@ def checked_array(value: Any, name: str, dtypes: tuple[np.dtype, ...] = FLOATS) 
         )
     described = Described(value, name)
     if described.dtype not in dtypes:
-        raise TypeError(_arrays._dtype_complaint(described.dtype, name, dtypes))
+        tensor = _tensors.is_tensor(value)
+        raise TypeError(_arrays._dtype_complaint(described.dtype, name, dtypes, tensor))
     return described
 
 
@@ -209,6 +210,7 @@ def prepare_out(
     direct = (target.contiguous and target.address % target.itemsize == 0) or apart
     if direct and not any(_overlap(target, each) for each in inputs):
         return (out if target.ndim == 2 else _as_two_axes(out, shape)), lambda: out
+    _arrays.check_elements_apart(shape, target.strides, target.itemsize)
     buffer = empty(shape, dtype, like)
 
     def finish() -> Any:

@@ -9,6 +9,8 @@ import numpy as np
 
 from homfast import _arrays, _memory, _places
 
+_DRAWN = 1 << 18  # numbers at a time, in milliseconds: NumPy hears no Ctrl-C while it draws
+
 
 def checked_weights(weights: Iterable[Any]) -> tuple[Any, list[Any]]:
     """The module that knows the place of the weights (`homfast._places`), and them as it sees them.
@@ -69,8 +71,12 @@ def random_weights(
     weights = []
     for layer in range(len(widths) - 1):
         fan_in, fan_out = widths[layer], widths[layer + 1]
-        _memory.check((fan_out, fan_in), np.dtype(float), f"widths: weight {layer}", "choose fewer")
+        _memory.check((fan_out, fan_in), dtype, f"widths: weight {layer}", "choose fewer")
         gain = 1.0 if layer == len(widths) - 2 else 2.0 / (1.0 + slope * slope)
         scale = np.sqrt(gain / max(fan_in, 1))
-        weights.append((scale * generator.standard_normal((fan_out, fan_in))).astype(dtype))
+        weight = np.empty(fan_out * fan_in, dtype)
+        for first in range(0, weight.size, _DRAWN):
+            part = weight[first : first + _DRAWN]
+            part[...] = scale * generator.standard_normal(part.size)
+        weights.append(weight.reshape(fan_out, fan_in))
     return weights

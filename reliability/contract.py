@@ -177,8 +177,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     required.native_extension()
-    if arguments.json:
-        scores.check_extension()  # not after hours
+    scores.begin(arguments.json, dict.fromkeys(FIGURES.values()))
     found: dict[str, list[Found]] = {}
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for part in pool.map(do, tasks(arguments.share, arguments.seed)):

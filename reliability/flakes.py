@@ -60,6 +60,8 @@ def main() -> int:
         parser.error("argument --more: wanted --json FILE, and no TESTS")
     workers = ["-n", str(arguments.jobs), "--dist", "loadfile"] if arguments.jobs > 1 else []
     runs = runs_of_these_sources(arguments.json) if arguments.more else []
+    if not runs:
+        scores.begin(arguments.json, ["S28"])
     for seed in range(arguments.seed, arguments.seed + arguments.repeats):
         begin = time.monotonic()
         run = run_tests([f"--seed={seed}", *workers, *arguments.tests])

@@ -94,6 +94,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     required.native_extension()
+    scores.begin(arguments.json, ["S11"])
     wrong, count = [], 0
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for found in pool.map(do, tasks(arguments.largest)):

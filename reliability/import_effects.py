@@ -32,7 +32,7 @@ def main() -> int:
     from test_process import IMPORT_LIMIT, import_time, looks
 
     required.native_extension()
-
+    scores.begin(arguments.json, ["S17"])
     count, wrong = 0, []
     for mode, bits in MODES.items():
         for when, compared, changed in looks(bits):

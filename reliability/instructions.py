@@ -177,6 +177,7 @@ def main() -> int:
     if platform.machine() not in ("x86_64", "AMD64"):
         raise SystemExit(f"not for {platform.machine()}: x86-64's instructions are looked at")
     required.native_extension()
+    scores.begin(arguments.json, ["S24"])
     count, wrong, words = 0, [], []
     chosen = objects()
     for path, processor in chosen.items():

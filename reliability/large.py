@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     required.native_extension()
+    scores.begin(arguments.json, ["S21"])
     run = run_tests(["-m", "not gpu", "tests/test_large.py"])
     for test in run.failures:
         print(f"python -m pytest '{test}'")

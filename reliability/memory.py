@@ -198,6 +198,7 @@ def main() -> int:
         print(json.dumps(fail_cold() if only == "cold" else fail_each(only)))
         return 0
     required.native_extension()
+    scores.begin(arguments.json, ["S20", "S23"])
     grown = growth(arguments.calls)
     runs = [run_failing("cold"), run_failing()]
     wrong = [line for run in runs for line in run["wrong"]]

@@ -111,10 +111,13 @@ def why_no_baseline(files: list[str], folder: Path, limit: float) -> str:
 
 
 def noticed_by(output: str) -> str:
-    """The first test that failed, or the last line of a run that broke off."""
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+    """The first test that failed, or where the run broke off, as far as it says."""
+    if found := re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE):
+        return found[1]
+    if found := re.search(r'File ".*/(tests/test_\w+\.py)", line \d+ in (test_\w+)', output):
+        return f"broke off: {found[1]}::{found[2]}"
     lines = [line for line in output.splitlines() if line.strip()]
-    return found[1] if found else "broke off: " + (lines[-1] if lines else "silently")
+    return "broke off: " + (lines[-1] if lines else "silently")
 
 
 def judge(mutant: Mutant, folder: Path, limit: float) -> dict[str, Any]:
@@ -156,6 +159,7 @@ def main() -> int:
     if not chosen:
         parser.error(f"argument --only: no mutant's name holds {arguments.only!r}")
     required.native_extension()
+    scores.begin(arguments.json, ["S27"])
     results = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -176,6 +176,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     required.native_extension()
+    scores.begin(arguments.json, [])
     counts: dict[str, dict[str, int]] = {}
     found, absent = libraries()
     for library in found:

@@ -165,6 +165,8 @@ def main() -> int:
     arguments = parser.parse_args()
     threads = arguments.what == "threads"
     targets = [] if threads else required.native_targets()
+    figure = "S13" if threads else "S12"
+    scores.begin(arguments.json, [figure])
     with tempfile.TemporaryDirectory() as name:
         runs = [run_harness(THREADS if threads else MEMORY, arguments.rounds, Path(name))]
     if not threads and runs[0].clean:
@@ -172,7 +174,7 @@ def main() -> int:
             runs.append(run_tests(arguments.tests, Path(name), targets))
     clean = all(run.clean for run in runs)
     result = f"{0 if clean else 'reports'} in {', '.join(run.words for run in runs)}"
-    score = scores.Score("S13" if threads else "S12", result, clean, runs[-1].count)
+    score = scores.Score(figure, result, clean, runs[-1].count)
     return scores.conclude([score], arguments.json)
 
 

@@ -141,6 +141,7 @@ def main() -> int:
     parser.add_argument("--audit", action="store_true", help="ask for known vulnerabilities")
     parser.add_argument("--json", type=Path, help="where to write what was found")
     arguments = parser.parse_args()
+    scores.begin(arguments.json, ["S29"])
     wrong, wheel_hash = check_wheels()
     lacking, bom = check_parts(wheel_hash)
     wrong += lacking

@@ -107,6 +107,23 @@ def test_the_fix_is_named(backend):
     }.items():
         with pytest.raises(TypeError, match=fix):
             homfast.linear(NOT_ARRAYS[kind](X), WEIGHT, backend=backend)
+    for kind in ("list", "string", "bytes"):
+        with pytest.raises(
+            TypeError, match=r"uint8; convert with np\.asarray\(mask, dtype=np\.uint8"
+        ):
+            mask = NOT_ARRAYS[kind](MASK)
+            homfast.linear_relu_backward(GRAD, X, WEIGHT, mask, backend=backend)
+
+
+def test_the_fix_for_a_tensor_is_a_tensors(backend):
+    torch = pytest.importorskip("torch")
+    x, weight = torch.from_numpy(X), torch.from_numpy(WEIGHT)
+    with pytest.raises(TypeError, match=r"pass x\.to\(torch\.float32\) if that loses nothing"):
+        homfast.linear(x.half(), weight, backend=backend)
+    with pytest.raises(TypeError, match=r"of tensors weight\.to\(x\.dtype\)"):
+        homfast.linear(x, weight.double(), backend=backend)
+    with pytest.raises(ValueError, match="out: got an array whose elements lie over"):
+        homfast.linear(x, weight, out=torch.zeros(4).expand(x.shape[0], 4), backend=backend)
 
 
 FORWARD_SHAPES = [

@@ -55,11 +55,21 @@ def test_two_processes_train_as_one(tmp_path):
 
 
 LAUNCHED = """
-import pathlib, runpy, sys
+import pathlib, runpy, sys, time
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
-names = [path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
-print("threads", *names)
+
+def names():
+    for path in pathlib.Path("/proc/self/task").glob("*/comm"):
+        try:
+            yield path.read_text().strip()
+        except OSError:  # the thread is gone
+            pass
+
+end = time.monotonic() + 5
+while any("gloo" in name for name in names()) and time.monotonic() < end:
+    time.sleep(0.01)  # one that was joined may be there for another moment
+print("threads", *names())
 """
 
 

@@ -27,7 +27,10 @@ pytestmark = pytest.mark.skipif(
 def zeros(size):
     """So many float32, of which those that are written to take memory."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
-    return np.frombuffer(mmap.mmap(-1, size * 4, flags=flags), np.float32)
+    try:
+        return np.frombuffer(mmap.mmap(-1, size * 4, flags=flags), np.float32)
+    except OSError:
+        pytest.skip("this system grants no memory that is not there")
 
 
 @pytest.fixture(scope="module")

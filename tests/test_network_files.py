@@ -162,6 +162,13 @@ def test_missing_file_and_directory(tmp_path):
         ReLUNetwork.load(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="files that cannot be mapped are Linux's")
+@pytest.mark.parametrize("name", ["/dev/null", "/proc/self/status"])
+def test_what_cannot_be_mapped(name):
+    with pytest.raises((OSError, ValueError), match=rf"^path: .*{name}"):
+        ReLUNetwork.load(name)
+
+
 def test_where_a_file_cannot_be_written(tmp_path):
     net = ReLUNetwork([SQUARE])
     for path in (tmp_path, str(tmp_path), f"{tmp_path}/", f"{tmp_path}/nothing/", ""):

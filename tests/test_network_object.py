@@ -2,10 +2,12 @@
 
 import copy
 import pickle
+import signal
 
 import numpy as np
 import pytest
 from oracles import assert_same_bits
+from processes import output
 
 import homfast
 from homfast import ReLUNetwork
@@ -130,6 +132,33 @@ def test_random_is_seeded_and_he(engine, dtype):
     assert np.std(net.weights[1]) == pytest.approx(np.sqrt(1 / 300), rel=0.03)
     leaky = ReLUNetwork.random((200, 300, 100), negative_slope=1.0, backend=engine.backend)
     assert np.std(leaky.weights[0]) == pytest.approx(np.sqrt(1 / 200), rel=0.03)
+
+
+def test_random_weights_are_numpys_numbers():
+    """They are drawn by parts, between which handlers of signals run."""
+    widths = (700, 900, 3)
+    generator = np.random.default_rng(5)
+    for weight in ReLUNetwork.random(widths, seed=5, dtype=np.float64).weights:
+        scale = np.sqrt((2 if len(weight) == 900 else 1) / weight.shape[1])
+        assert_same_bits(weight, scale * generator.standard_normal(weight.shape), "one draw")
+
+
+DRAWN = """
+import signal
+import homfast
+
+came = []
+signal.signal(signal.SIGALRM, lambda *_: came.append(1))
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+homfast.ReLUNetwork.random([3000, 8000])
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(len(came) > 10)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="sets a timer that sends signals")
+def test_ctrl_c_is_heard_while_random_weights_are_drawn():
+    assert output(DRAWN) == "True"
 
 
 def test_properties_and_repr(engine, net, dtype):

@@ -68,13 +68,23 @@ def test_input_and_weight_are_one_array(engine, dtype, rng, call):
     check(engine, call, x, x, x, f"{engine} {dtype} x is weight is out")
 
 
-def test_rows_of_out_that_lie_on_each_other(engine, dtype):
-    """As NumPy's assignment: each element gets one of the values that belong there."""
-    buffer = np.zeros(8, dtype)
-    out = as_strided(buffer, (3, 4), (buffer.itemsize, buffer.itemsize))
-    x, weight = np.eye(3, dtype=dtype), np.ones((4, 3), dtype)
-    homfast.linear(x, weight, out=out, backend=engine.backend)
-    assert np.array_equal(buffer, [1] * 6 + [0, 0]), f"{engine} {dtype}: {buffer}"
+def test_elements_of_out_that_lie_on_each_other_are_refused(engine, dtype, rng):
+    """Results would be lost there; PyTorch's expand() gives such tensors, which can be written."""
+    x, weight = np.ones((6, 3), dtype), np.ones((4, 3), dtype)
+    buffer = np.zeros(100, dtype)
+    step = buffer.itemsize
+    for strides in ((step, step), (0, step), (step, 0), (3 * step, step), (-step, step)):
+        out = as_strided(buffer[40:], (6, 4), strides)
+        with pytest.raises(ValueError, match="out: got an array whose elements lie over"):
+            homfast.linear(x, weight, out=out, backend=engine.backend)
+        out = as_strided(buffer[40:], (2, 3, 4), (3 * strides[0], *strides))
+        with pytest.raises(ValueError, match="out: got an array whose elements lie over"):
+            homfast.linear(x.reshape(2, 3, 3), weight, out=out, backend=engine.backend)
+    assert not buffer.any()
+    for shape, strides in (((6, 4), (step, 6 * step)), ((0, 4), (0, 0)), ((1, 4), (0, 2 * step))):
+        out = as_strided(buffer, shape, strides)
+        homfast.linear(x[: shape[0]], weight, out=out, backend=engine.backend)
+        assert (out == 3).all(), f"{engine} {dtype} {shape} {strides}"
 
 
 def test_vectors(engine, dtype, rng):

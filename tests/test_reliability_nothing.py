@@ -178,6 +178,39 @@ class Runs:
         return (status.pop(0) if isinstance(status, list) else status), "FAILED tests/test_a.py::b"
 
 
+CRASH = """..Fatal Python error: Aborted
+  File "/tmp/x/tests/test_a.py", line 3 in test_b
+  File "/tmp/x/python.py", line 9 in test_c
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (
+            "..F\nFAILED tests/test_a.py::test_b[x y-1] - assert 1\n",
+            "tests/test_a.py::test_b[x y-1]",
+        ),
+        ("E\nERROR tests/test_a.py::test_b\n", "tests/test_a.py::test_b"),
+        (CRASH, "broke off: tests/test_a.py::test_b"),
+        ("...\n", "broke off: ..."),
+        ("", "broke off: silently"),
+    ],
+)
+def test_who_noticed_a_mutant_is_said(output, said):
+    assert load("mutation").noticed_by(output) == said
+
+
+@pytest.mark.parametrize(
+    "script",
+    sorted(p for p in FOLDER.glob("*.py") if '"--json"' in p.read_text()),
+    ids=lambda p: p.stem,
+)
+def test_scripts_write_first_that_they_did_not_end(script):
+    text = script.read_text()
+    assert "scores.begin(arguments.json, " in text, "an older pass would outlive a crash"
+
+
 def judge_mutants(monkeypatch, runs, only):
     mutation = load("mutation")
     nothing = lambda *_: None  # noqa: E731

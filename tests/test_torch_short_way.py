@@ -365,7 +365,11 @@ signal.signal(signal.SIGALRM, handler)
 for attempt in range(10):
     layer.weight.data = ones.clone()
     signal.setitimer(signal.ITIMER_REAL, 0.014 + 0.002 * attempt)
-    y = layer(x)
+    try:
+        y = layer(x)
+    except (RuntimeError, ValueError):  # the weight had no columns before the call read it
+        ran.clear()
+        continue
     signal.setitimer(signal.ITIMER_REAL, 0)
     if ran:
         break
@@ -394,16 +398,16 @@ signal.signal(signal.SIGUSR1, handler)
 own = os.getpid()
 child = os.fork()
 if not child:
-    while os.getppid() == own:  # a call that stands still longer than between two looks at signals
+    end = time.perf_counter() + 4
+    while time.perf_counter() < end:  # calls stand still longer than between two looks at signals
         time.sleep(random.random() * 0.002)
         for number in (signal.SIGSTOP, signal.SIGUSR1):
             os.kill(own, number)
         time.sleep(0.011)
         os.kill(own, signal.SIGCONT)
     os._exit(0)
-end = time.perf_counter() + 4
 with torch.no_grad():
-    while time.perf_counter() < end:
+    while os.waitpid(child, os.WNOHANG) == (0, 0):  # who stops this process wakes it, and then ends
         if layer.weight.numel() == 0:
             layer.weight.data = torch.ones(48, 41_000)
         try:
@@ -411,7 +415,6 @@ with torch.no_grad():
         except (RuntimeError, ValueError):  # the weight had no columns before the call read it
             continue
         assert (y == 41_000).all()
-os.kill(child, signal.SIGKILL)
 print("right")
 """
 

@@ -1,4 +1,4 @@
-"""Products, ReLU, masks and gradients of layers within the componentwise bound (design 3.1).
+"""Products, ReLU, masks and gradients of layers within the componentwise bound (contract, 1).
 
 A pre-activation near 0 may round to either side: masks may differ from the oracle's within the
 bound, and gradients are compared under a mask that is given.

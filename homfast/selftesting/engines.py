@@ -29,7 +29,7 @@ class Engine:
 
     @property
     def keeps_bits(self) -> bool:
-        """Whether a row's bits are promised (design 3.2); `reference` has those of its library."""
+        """Whether a row's bits are promised (contract, 2); `reference` has those of its library."""
         return self.backend in ("native", "numba")
 
     @property

@@ -1,4 +1,4 @@
-"""What cannot be computed as asked raises an error that names the argument (design 3.7)."""
+"""What cannot be computed as asked raises an error that names the argument (contract, 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""f(2^k x) == 2^k f(x) to the bit, forward and backward (design 3.3).
+"""f(2^k x) == 2^k f(x) to the bit, forward and backward (contract, 3).
 
 As long as nothing overflows or goes denormal: the data are of moderate exponents, |k| <= 40.
 """

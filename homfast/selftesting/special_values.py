@@ -1,4 +1,4 @@
-"""NaN, infinities, zeros and denormals: the table of design 3.4."""
+"""NaN, infinities, zeros and denormals: the table (contract, 4)."""
 
 from __future__ import annotations
 
