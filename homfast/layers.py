@@ -26,7 +26,7 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
         CUDA device; `weight` is to be there too, and so is the result.
     weight : array, shape (out_features, in_features), dtype of `x`
     out : array, shape (..., out_features), optional
-        Where to write. It may overlap an input.
+        Where to write. It may overlap an input; its elements must not overlap each other.
     precision : {None, "highest", "high", "medium"}
         Accuracy of float32 products, in the words of ``torch.set_float32_matmul_precision``;
         None is "highest". Only targets with a bf16 matrix unit compute less than "highest".
