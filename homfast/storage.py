@@ -77,8 +77,11 @@ def read(path: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
             weights = [file.get_tensor(name) for name in wanted]
     except MemoryError:
         raise
-    except OSError as error:  # a device, or a file of /proc, that cannot be mapped
-        raise type(error)(f"path: {source!r} cannot be read ({error})") from error
+    except OSError as error:
+        if type(error) is not OSError:
+            raise
+        # A device, or a file of /proc: it cannot be mapped.
+        raise OSError(f"path: {source!r} cannot be read ({error})") from error
     except _NoNetwork as error:
         raise ValueError(f"path: {error}") from None
     except Exception as error:  # safetensors raises its own class, and NumPy's for odd tensors

@@ -19,6 +19,7 @@ import ctypes
 import functools
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
@@ -33,49 +34,74 @@ def run_parts(function: Callable[..., Any], parts: Iterable[tuple[Any, ...]], th
     When it returns or raises, nobody computes any more. An exception, KeyboardInterrupt too, ends
     it after the parts that have begun.
     """
-    waiting = deque(parts)
-    if threads <= 1 or len(waiting) <= 1:
-        for part in waiting:
+    every = list(parts)
+    if threads <= 1 or len(every) <= 1:
+        for part in every:
             function(*part)
         return
-    call = _Call(function, waiting)
-    try:
+    call = _Call(function, every, min(threads, len(every)))
+    call.run()
+    errors = call.take_errors()
+    if errors:
         try:
-            call.ask(min(threads, len(waiting)) - 1)
-            call.work()
+            raise errors[0]
         finally:
-            call.end()
-    finally:
-        call.end()  # once more, for a handler may raise on the way to the first
-    if os.getpid() != call.process and call.turns:
+            del errors  # which refer to this frame
+    if call.turns and os.getpid() != call.process:
         raise RuntimeError(
             "homfast: this process was forked within a call, by a signal handler, and has no "
             "thread that computes the rest of it; fork between calls, or leave the child by "
             "os._exit"
         )
-    if call.errors:
-        raise call.errors[0]
 
 
 class _Call:
     """Parts of one call that wait, and the turns of those who help.
 
-    A helper holds its turn while it takes parts. The call ends by leaving none to take and then
-    taking all turns for good: it waits for who has one, and who comes later goes away.
+    A helper holds its turn while it takes parts. The call ends by saying so and then taking all
+    turns for good: it waits for who has one, and who comes later goes away.
     """
 
-    def __init__(self, function: Callable[..., Any], waiting: deque[tuple[Any, ...]]) -> None:
-        self.function = function
-        self.waiting = waiting
+    def __init__(
+        self, function: Callable[..., Any], parts: list[tuple[Any, ...]], threads: int
+    ) -> None:
         self.process = os.getpid()
+        self.function: Callable[..., Any] | None = function
+        # A last part for each thread: an empty queue would raise what a handler may raise, too.
+        self.waiting = deque[tuple[Any, ...] | None]([*parts, *[None] * threads])
+        self.threads = threads
         self.mode = _float_mode()
         self.turns: list[threading.RLock] = []
+        self.over = self.finished = False
+        self.interrupt: BaseException | None = None
         self.errors: list[BaseException] = []
 
-    def ask(self, count: int) -> None:
-        """For the help of `count` other threads, or of as many as there can be."""
-        pool = _pool  # a child that a handler forks has another
-        for _ in range(pool.grow(count)):
+    def run(self, levels: int = 8) -> None:
+        """Compute, on this thread and others, and finish, whatever interrupts.
+
+        They write to memory of the caller. Handlers that raise may come one upon the other; each
+        level hears those that come between the steps of the level below it.
+        """
+        try:
+            if levels:
+                self.run(levels - 1)
+            else:
+                self.ask()
+                self.work()
+        finally:
+            while not self.finished:
+                try:
+                    self.finish()
+                except BaseException as error:  # and no call, after which a handler would run
+                    first = self.interrupt
+                    self.interrupt = error if first is None else first
+
+    def ask(self) -> None:
+        """For the help of other threads, of as many as there can be."""
+        pool = _pool_of_process()
+        for _ in range(pool.grow(self.threads - 1)):
+            if os.getpid() != self.process:
+                return  # a child that a handler forked: alone, it computes what was not handed out
             turn = threading.RLock()
             self.turns.append(turn)
             # np.errstate of the caller is in its context.
@@ -83,20 +109,20 @@ class _Call:
 
     def work(self) -> None:
         """Parts, one after the other, until none waits."""
-        while True:
-            try:
-                part = self.waiting.popleft()
-            except IndexError:
+        function = self.function
+        while not self.over:
+            part = self.waiting.popleft()
+            if part is None or function is None:
                 return
             try:
-                self.function(*part)
+                function(*part)
             except BaseException:
-                self.waiting.clear()
+                self.over = True
                 raise
 
     def help(self, turn: threading.RLock) -> None:
         """`work`, of a thread of the pool, in the floating-point mode of the caller."""
-        if not turn.acquire(blocking=False):
+        if os.getpid() != self.process or not turn.acquire(blocking=False):
             return
         try:
             own = _float_mode()
@@ -110,84 +136,88 @@ class _Call:
         finally:
             turn.release()
 
-    def end(self) -> None:
-        """Let nobody compute any more, whatever interrupts: they write to memory of the caller."""
-        self.waiting.clear()
-        interrupt: BaseException | None = None
+    def finish(self) -> None:
+        """Wait until no helper computes, and let go of what they would compute."""
+        self.over = True
         for turn in self.turns:
-            while os.getpid() == self.process:
-                try:
-                    if turn.acquire(timeout=_LOOK):
-                        break
-                except BaseException as error:
-                    interrupt = error
-        if interrupt is not None:
-            raise interrupt
+            while os.getpid() == self.process and not turn.acquire(timeout=_LOOK):
+                pass
+        self.function = None  # whoever comes late from the queue keeps no array alive
+        self.waiting.clear()
+        self.finished = True
+
+    def take_errors(self) -> list[BaseException]:
+        """What was raised meanwhile, in order; it refers to the call, which forgets it."""
+        found = [*filter(None, [self.interrupt]), *self.errors]
+        self.interrupt = None
+        self.errors.clear()
+        return found
 
 
 class _Pool:
-    """Threads that do what is put into a queue, in order, until None."""
+    """Threads of one process that do what is put into a queue, in order, until None."""
 
     def __init__(self) -> None:
+        self.process = os.getpid()
         self.tasks: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self.count = 0
         self.stopped = False
         self.ends: list[_thread.LockType] = []  # one of each thread, which holds it while it is
 
     def grow(self, count: int) -> int:
-        """Have `count` threads, and say how many there are of them."""
-        if self.stopped:
+        """Have `count` threads, and say how many there are of them, if they are not far behind."""
+        if self.stopped or self.tasks.qsize() > 4 * count:
             return 0
-        try:
-            while self.count < count:  # two who do this at a time start more: no harm
-                if self.count == 0:
-                    _stop_at_exit()
+        while self.count < count:  # two who do this at a time start more: no harm
+            try:
                 _thread.start_new_thread(self._serve, ())
-                self.count += 1
-        except RuntimeError:  # no thread can be started, or the interpreter is about to end
-            pass
+            except RuntimeError as error:
+                if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                    raise  # of a signal handler
+                break  # no thread can be started, or the interpreter is about to end
+            self.count += 1
         return min(count, self.count)
 
     def _serve(self) -> None:
         end = _thread.allocate_lock()
         with end:
             self.ends.append(end)
-            while True:
+            while os.getpid() == self.process:  # started by a child on its parent's: not for it
                 task = self.tasks.get()
                 if task is None:
-                    break
+                    self.tasks.put(None)  # for the next one
+                    return
                 task()
                 del task  # and with it the caller's arrays
-            self.tasks.put(None)  # for the next one
 
     def stop(self) -> None:
         """End the threads, after what is in the queue, and take no more."""
         self.stopped = True
         self.tasks.put(None)
+        begun_by = time.monotonic() + 1
+        while len(self.ends) < self.count and time.monotonic() < begun_by:
+            time.sleep(0.001)
         for end in self.ends:
-            end.acquire()
+            while os.getpid() == self.process and not end.acquire(timeout=_LOOK):
+                pass
 
 
 _pool = _Pool()
-_stops_at_exit = False
 
 
-def _stop_at_exit() -> None:
-    """Let no thread of the pool run into the end of the interpreter, where it would be killed."""
-    global _stops_at_exit
-    if not _stops_at_exit:
-        atexit.register(lambda: _pool.stop())  # that of the process which ends
-        _stops_at_exit = True
-
-
-def _forget() -> None:
-    """In a forked child: the parent's threads are not there."""
+def _pool_of_process() -> _Pool:
+    """Not its parent's, whose threads are not here."""
     global _pool
-    _pool = _Pool()
+    if _pool.process != os.getpid():
+        _pool = _Pool()
+    return _pool
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+@atexit.register
+def _stop() -> None:
+    """Let no thread of the pool run into the end of the interpreter, where it would be killed."""
+    _pool_of_process().stop()
+
 
 # Flush to zero and the rounding mode belong to a thread: helpers take the caller's for a call, and
 # bits then do not depend on who computes. glibc's fenv_t has 32 bytes at most.
