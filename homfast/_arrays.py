@@ -54,7 +54,6 @@ def dtype_name(dtype: np.dtype) -> str:
 
 
 def _as_numpy(value: Any, name: str, dtypes: tuple[np.dtype, ...]) -> np.ndarray:
-    wanted = _alternatives(dtypes)
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name}: got a masked array, whose mask would be lost; pass a plain array, "
@@ -79,7 +78,7 @@ def _as_numpy(value: Any, name: str, dtypes: tuple[np.dtype, ...]) -> np.ndarray
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise TypeError(
                 f"{name}: got a {_type_name(value)} on no device with memory ({error}), "
-                f"wanted an array of {wanted} in CPU memory"
+                f"wanted an array of {_alternatives(dtypes)} in CPU memory"
             ) from error
         if kind != 1:
             raise TypeError(
@@ -98,7 +97,7 @@ def _as_numpy(value: Any, name: str, dtypes: tuple[np.dtype, ...]) -> np.ndarray
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise TypeError(
                 f"{name}: got a {_type_name(value)} of dtype {getattr(value, 'dtype', '?')} that "
-                f"NumPy cannot view ({error}); wanted {wanted}"
+                f"NumPy cannot view ({error}); wanted {_alternatives(dtypes)}"
             ) from error
     if hasattr(value, "__array_interface__"):
         return np.asarray(value)
@@ -108,7 +107,7 @@ def _as_numpy(value: Any, name: str, dtypes: tuple[np.dtype, ...]) -> np.ndarray
             "there yourself, homfast never does"
         )
     raise TypeError(
-        f"{name}: got {_type_name(value)}, wanted an array of {wanted}; "
+        f"{name}: got {_type_name(value)}, wanted an array of {_alternatives(dtypes)}; "
         f"convert with np.asarray({name}, dtype=np.{dtypes[0].name})"
     )
 

@@ -28,25 +28,30 @@ def run(*command, timeout=240):
     return done.stdout
 
 
-def test_two_processes_train_as_one(tmp_path):
+SMALL = ("--size", 32, "--measurements", 16, "--hidden", 48, "--batch", 64, "--sparsity", 3)
+
+
+def launch(processes, *command):
+    """What `command` prints on so many processes of torchrun."""
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", processes)
+    return run(sys.executable, "-m", *launcher, *command)
+
+
+@pytest.fixture
+def torch_with_distributed():
     torch = pytest.importorskip("torch")
     if not torch.distributed.is_available():
         pytest.skip("this PyTorch has no torch.distributed")
-    script = EXAMPLES / "ddp_recover.py"
-    small = ("--size", 32, "--measurements", 16, "--hidden", 48, "--batch", 64, "--steps", 20)
-    small += ("--sparsity", 3)
+    return torch
+
+
+def test_two_processes_train_as_one(tmp_path, torch_with_distributed):
+    torch = torch_with_distributed
+    script, small = EXAMPLES / "ddp_recover.py", (*SMALL, "--steps", 20)
     one, two = tmp_path / "one.pt", tmp_path / "two.pt"
     said = run(sys.executable, script, *small, "--save", one)
     assert "ReLUNetwork of widths (16, 48, 48, 32)" in said and "1 process(es)" in said
-    launcher = (
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        2,
-    )
-    said = run(*launcher, script, *small, "--save", two)
+    said = launch(2, script, *small, "--save", two)
     assert "2 process(es)" in said and "training samples a second" in said
     weights, others = (torch.load(path, weights_only=True) for path in (one, two))
     assert list(weights) == list(others)
@@ -73,25 +78,12 @@ print("threads", *names())
 """
 
 
-def test_no_thread_of_gloo_runs_into_the_end():
+def test_no_thread_of_gloo_runs_into_the_end(torch_with_distributed):
     """One that does aborts its process now and then, as its last work is let go."""
-    torch = pytest.importorskip("torch")
-    if not torch.distributed.is_available():
-        pytest.skip("this PyTorch has no torch.distributed")
     if not Path("/proc/self/task").is_dir():
         pytest.skip("threads have no names to read here")
-    script = EXAMPLES / "ddp_recover.py"
-    small = ("--size", 32, "--measurements", 16, "--hidden", 48, "--batch", 64, "--steps", 2)
-    small += ("--sparsity", 3)
-    launcher = (
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        1,
-    )
-    said = run(*launcher, "--no-python", sys.executable, "-c", LAUNCHED, script, *small)
+    command = (sys.executable, "-c", LAUNCHED, EXAMPLES / "ddp_recover.py", *SMALL, "--steps", 2)
+    said = launch(1, "--no-python", *command)
     assert "1 process(es)" in said
     threads = said.partition("threads ")[2]
     assert threads and "gloo" not in threads

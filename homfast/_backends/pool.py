@@ -148,7 +148,8 @@ class _Call:
 
     def take_errors(self) -> list[BaseException]:
         """What was raised meanwhile, in order; it refers to the call, which forgets it."""
-        found = [*filter(None, [self.interrupt]), *self.errors]
+        found = [] if self.interrupt is None else [self.interrupt]
+        found += self.errors
         self.interrupt = None
         self.errors.clear()
         return found
