@@ -14,6 +14,15 @@ from processes import output
 from homfast._backends import pool
 
 
+@pytest.fixture
+def own_pool(monkeypatch):
+    """One with nothing in its queue: what lies there from other calls can leave a call alone."""
+    made = pool._Pool()
+    monkeypatch.setattr(pool, "_pool", made)
+    yield made
+    made.stop()
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_every_part_is_done_once(count):
     done = []
@@ -23,17 +32,20 @@ def test_every_part_is_done_once(count):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("whose", ["the caller's", "a helper's"])
-def test_an_error_ends_it_and_nobody_computes_any_more(error, whose):
-    running, begun = set(), []
+def test_an_error_ends_it_and_nobody_computes_any_more(own_pool, error, whose):
+    running, begun, raised = set(), [], threading.Event()
     caller = threading.get_ident()
 
     def part(index):
         running.add(index)
         begun.append(index)
+        if (threading.get_ident() == caller) == (whose == "the caller's"):
+            running.discard(index)
+            raised.set()
+            raise error("of a part")
+        raised.wait(60)
         time.sleep(0.001)
         running.discard(index)
-        if (threading.get_ident() == caller) == (whose == "the caller's"):
-            raise error("of a part")
 
     with pytest.raises(error, match="of a part"):
         pool.run_parts(part, [(i,) for i in range(1000)], 3)
@@ -53,7 +65,7 @@ def test_a_pool_that_cannot_start_threads_costs_time_alone(monkeypatch):
     assert not pool._pool.count
 
 
-def test_an_ended_call_keeps_nothing_though_its_helpers_are_busy():
+def test_an_ended_call_keeps_nothing_though_its_helpers_are_busy(own_pool):
     begun, go = threading.Semaphore(0), threading.Event()
 
     def busy(index):
@@ -72,20 +84,22 @@ def test_an_ended_call_keeps_nothing_though_its_helpers_are_busy():
             pool.run_parts(lambda i, kept=array: kept.sum(), [(i,) for i in range(4)], 3)
             del array
         assert not any(ref() is not None for ref in gone)
-        assert pool._pool.tasks.qsize() < 50
+        assert own_pool.tasks.qsize() < 50
     finally:
         go.set()
         other.join()
 
 
-def test_a_call_that_failed_keeps_nothing():
-    caller, array = threading.get_ident(), np.ones(1000)
+def test_a_call_that_failed_keeps_nothing(own_pool):
+    caller, array, raised = threading.get_ident(), np.ones(1000), threading.Event()
     gone = weakref.ref(array)
 
     def part(index, kept):
-        time.sleep(0.001)
         if threading.get_ident() != caller:
+            raised.set()
             raise ZeroDivisionError
+        raised.wait(60)
+        time.sleep(0.001)
 
     gc.disable()
     try:
