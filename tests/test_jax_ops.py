@@ -340,6 +340,26 @@ def test_empty_batches(way, dtype, rng, shape):
         assert jax.vmap(lambda x: hj.relu_network(x, weights))(x).shape == y.shape
 
 
+EMPTY = {
+    "hessian": lambda f: jax.hessian(lambda *z: (f(*z) ** 2).sum(), (0, 1)),
+    "jacrev": lambda f: jax.jacrev(f, (0, 1, 2)),
+    "gradients of samples": lambda f: jax.vmap(
+        jax.grad(lambda *z: (f(*z) ** 2).sum(), (0, 1, 2)), (0, None, None)
+    ),
+}
+
+
+@pytest.mark.parametrize("transform", EMPTY)
+def test_nothing_on_any_axis(transform):
+    for nothing in range(4):
+        count, fan_in, hidden, fan_out = (0 if axis == nothing else 2 for axis in range(4))
+        operands = [np.ones(s) for s in ((count, fan_in), (hidden, fan_in), (fan_out, hidden))]
+        functions = (lambda x, a, b: hj.relu_network(x, [a, b])), lambda x, a, b: plain(x, [a, b])
+        ours, wanted = (jax.tree.leaves(EMPTY[transform](f)(*operands)) for f in functions)
+        for one, other in zip(ours, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_no_features(way, dtype):
     x, weights = np.zeros((4, 0), dtype), [np.zeros((3, 0), dtype), np.zeros((2, 3), dtype)]
     same_bits(hj.relu_network(x, weights), np.zeros((4, 2), dtype))

@@ -4,6 +4,7 @@ What is compared with is the same model in ``torch.nn``. Tensors are on torch's 
 test_torch_cuda.py and test_torch_gpu.py run this file on others.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -232,6 +233,56 @@ def test_batched_gradients_of_autograd():
         torch.testing.assert_close(one[4], other)
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.25])
+@pytest.mark.parametrize("widths", [(4, 5), (4, 5, 3), (4, 5, 6, 3)])
+def test_batched_gradients_are_differentiated_again(widths, slope):
+    """By either vmap; of the hidden outputs autograd keeps values, which have no graph."""
+    eager = model(slope, widths=widths)
+    parameters, x = weights(eager), rows(2, 4).requires_grad_()
+    leaves, found = [x, *parameters], []
+
+    def gradients(y, cotangent, **batched):
+        return torch.autograd.grad(
+            y, leaves, cotangent, create_graph=True, retain_graph=True, **batched
+        )
+
+    for y in (relu_network(x, parameters, slope), composed(eager, x, parameters)):
+        identity = torch.eye(y.numel(), dtype=y.dtype).reshape(-1, *y.shape)
+        for batch in (
+            gradients(y, identity, is_grads_batched=True),
+            torch.vmap(functools.partial(gradients, y))(identity),
+        ):
+            norm = sum(g.square().sum() for g in batch)
+            found.append([batch, torch.autograd.grad(norm, leaves, retain_graph=True)])
+    for other in found[1:]:
+        assert_close(found[0], other)
+
+
+def composed(net, x, parameters):
+    names = [name for name, _ in net.named_parameters()]
+    return func.functional_call(net, dict(zip(names, parameters, strict=True)), (x,))
+
+
+@pytest.mark.parametrize("transform", ["gradients of samples", "batched gradients"])
+def test_bfloat16_gradients_apart(transform):
+    """The hidden outputs are kept in float32, the gradients are in bfloat16."""
+    eager = model(dtype=torch.bfloat16)
+    parameters, x = weights(eager), rows(4).bfloat16()
+
+    def gradients(network):
+        if transform == "gradients of samples":
+            loss = lambda w, x: network(x, w).float().square().sum()  # noqa: E731
+            return torch.vmap(func.grad(loss), (None, 0))([w.detach() for w in parameters], x)
+        y = network(x, parameters)
+        identity = torch.eye(y.numel(), dtype=y.dtype).reshape(-1, *y.shape)
+        return torch.autograd.grad(y, parameters, identity, is_grads_batched=True)
+
+    ours, wanted = gradients(relu_network), gradients(lambda x, w: composed(eager, x, w))
+    for one, other in zip(ours, wanted, strict=True):
+        assert one.dtype == other.dtype == torch.bfloat16
+        torch.testing.assert_close(one.float(), other.float(), rtol=0.05, atol=0.05)
+
+
 def compiled_like_eager(backend):
     wanted = model(0.1)
     ours = from_sequential(wanted)
@@ -424,6 +475,33 @@ def test_zero_widths(widths, count):
         [y, *torch.autograd.grad(y.sum(), [x, *parameters])],
         [wanted, *torch.autograd.grad(wanted.sum(), [x, *parameters])],
     )
+
+
+EMPTY = {
+    "hessian": lambda f: func.hessian(lambda *z: f(*z).square().sum(), (0, 1, 2)),
+    "jacrev": lambda f: func.jacrev(f, (0, 1, 2)),
+    "jacfwd": lambda f: func.jacfwd(f, (0, 1, 2)),
+    "gradients of samples": lambda f: torch.vmap(
+        func.grad(lambda *z: f(*z).square().sum(), (0, 1, 2)), (0, None, None)
+    ),
+    "ensemble": lambda f: (
+        lambda x, a, b: [
+            torch.vmap(g, (None, 0, None))(x, a.new_ones(members, *a.shape), b)
+            for members in (0, 3)
+            for g in (f, func.grad(lambda *z: f(*z).square().sum(), (0, 1, 2)))
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("transform", EMPTY)
+def test_nothing_on_any_axis(transform):
+    for count, *widths in itertools.product((0, 2), repeat=4):
+        fan_in, hidden, fan_out = widths
+        operands = [torch.ones(s) for s in ((count, fan_in), (hidden, fan_in), (fan_out, hidden))]
+        ours = EMPTY[transform](lambda x, a, b: relu_network(x, [a, b]))(*operands)
+        eager = EMPTY[transform](lambda x, a, b: torch.relu(x @ a.mT) @ b.mT)(*operands)
+        assert_close(ours, eager)
 
 
 @pytest.mark.parametrize("count", [1, 20])

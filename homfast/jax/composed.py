@@ -7,6 +7,7 @@ x or of a weight changes none of them.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -18,6 +19,8 @@ _product = functools.partial(jnp.matmul, precision="highest")
 
 def unpack(mask: Array, features: int) -> Array:
     """Bits (..., ceil(features / 8)) as booleans (..., features)."""
+    if not mask.size:  # of which jnp.unpackbits divides by 0
+        return jnp.zeros((*mask.shape[:-1], features), bool)
     return jnp.unpackbits(mask, axis=-1, count=features, bitorder="little").astype(bool)
 
 
@@ -89,10 +92,5 @@ def pull(
 def _outer(grad: Array, x: Array, apart: bool) -> Array:
     if apart:
         return jax.vmap(lambda g, v: _outer(g, v, False))(grad, x)
-    rows = grad.reshape(-1, grad.shape[-1]) if grad.size else grad.reshape(0, grad.shape[-1])
-    inputs = (
-        x.reshape(rows.shape[0], x.shape[-1])
-        if x.size
-        else jnp.zeros((rows.shape[0], x.shape[-1]), x.dtype)
-    )
-    return _product(rows.T, inputs)
+    rows = math.prod(grad.shape[:-1])
+    return _product(grad.reshape(rows, grad.shape[-1]).T, x.reshape(rows, x.shape[-1]))

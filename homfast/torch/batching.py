@@ -40,9 +40,10 @@ def backward(
     grad_output, x = _to_front(grad_output, in_dims[0], size), _to_front(x, in_dims[1], size)
     hidden, masks = _all_to_front(hidden, in_dims[3], size), _all_to_front(masks, in_dims[4], size)
     if weights_needed:  # one gradient for each of the batch: the op would sum over them
+        inputs = composed.inputs(x, weights, hidden, masks, slope)
         return _in_front(
             composed.backward(
-                grad_output, weights, [x, *hidden], masks, slope, input_needed, True, batch_axes=1
+                grad_output, weights, inputs, masks, slope, input_needed, True, batch_axes=1
             )
         )
     return _in_front(
@@ -85,21 +86,24 @@ def _in_front(results: Any) -> tuple[Any, Any]:
 
 
 def _each(op: Callable[..., Any], info: Any, in_dims: Any, arguments: tuple[Any, ...]) -> Any:
-    """One call for each of the batch, the results stacked."""
+    """One call for each of the batch, the results stacked; one for the shapes if there is none."""
+    size = info.batch_size
 
     def part(value: Any, dim: Any, index: int) -> Any:
         if isinstance(value, (list, tuple)):
             dims = [None] * len(value) if dim is None else dim
             return [part(v, d, index) for v, d in zip(value, dims, strict=True)]
-        return value if dim is None else value.select(dim, index)
+        if dim is None:
+            return value
+        return value.select(dim, index) if size else value.sum(dim, dtype=value.dtype)
 
     def stacked(results: list[Any]) -> Any:
         if isinstance(results[0], (tuple, list)):
             return type(results[0])(stacked(list(r)) for r in zip(*results, strict=True))
-        return torch.stack(results)
+        return torch.stack(results)[:size]
 
     calls = [
         op(*(part(v, d, index) for v, d in zip(arguments, in_dims, strict=True)))
-        for index in range(info.batch_size)
+        for index in range(size or 1)
     ]
     return _in_front(stacked(calls))

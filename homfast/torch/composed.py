@@ -6,10 +6,13 @@ data: almost everywhere a small change of x or of a weight changes none of them.
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import torch
 from torch.nn.functional import linear, pad
+
+from homfast.torch.dispatch import differentiable
 
 Tensor: TypeAlias = torch.Tensor
 
@@ -63,6 +66,18 @@ def frozen(x: Tensor, weights: list[Tensor], masks: list[Tensor], slope: float) 
     return outputs
 
 
+def inputs(
+    x: Tensor, weights: list[Tensor], hidden: list[Tensor], masks: list[Tensor], slope: float
+) -> list[Tensor]:
+    """What each layer took, to be differentiated where somebody asks.
+
+    Of the hidden outputs autograd keeps only values: then they are made again from x and weights.
+    """
+    if differentiable(x, *weights):
+        return [x, *frozen(x, weights[:-1], masks, slope)]
+    return [x, *(h.to(x.dtype) for h in hidden)]  # kept in float32 for bfloat16
+
+
 def backward(
     grad_output: Tensor,
     weights: list[Tensor],
@@ -86,11 +101,8 @@ def backward(
 
 
 def _outer(grad: Tensor, x: Tensor, batch_axes: int) -> Tensor:
-    shape = grad.shape[:batch_axes]
-    rows = grad.reshape(*shape, -1, grad.shape[-1]) if grad.numel() else None
-    if rows is None:
-        return grad.new_zeros((*shape, grad.shape[-1], x.shape[-1]))
-    return rows.transpose(-1, -2) @ x.reshape(*shape, -1, x.shape[-1])
+    rows = *grad.shape[:batch_axes], math.prod(grad.shape[batch_axes:-1])
+    return grad.reshape(*rows, grad.shape[-1]).mT @ x.reshape(*rows, x.shape[-1])
 
 
 def _places(like: Tensor) -> Tensor:

@@ -243,8 +243,7 @@ def _autograd_backward(
     keyset, grad_output, x, weights, hidden, masks, slope, precision, input_needed, weights_needed
 ):
     if differentiable(grad_output, x, *weights):
-        # Of the hidden outputs only values were kept: they are made again from x and the weights.
-        inputs = [x, *composed.frozen(x, weights[:-1], masks, slope)] if weights_needed else [x]
+        inputs = composed.inputs(x, weights, hidden, masks, slope) if weights_needed else []
         return composed.backward(
             grad_output, weights, inputs, masks, slope, input_needed, weights_needed
         )
@@ -282,8 +281,13 @@ for _name, _rule in _BATCHING.items():
     torch.library.register_vmap(f"homfast::{_name}", opaque(_rule), lib=_LIBRARY)
 
 
-def _batched_backward(grad_output, x, weights, hidden, masks, slope, _precision, *needed):
-    return composed.backward(grad_output, weights, [x, *hidden], masks, slope, *needed)
+def _batched_backward(
+    grad_output, x, weights, hidden, masks, slope, _precision, input_needed, weights_needed
+):
+    inputs = composed.inputs(x, weights, hidden, masks, slope) if weights_needed else []
+    return composed.backward(
+        grad_output, weights, inputs, masks, slope, input_needed, weights_needed
+    )
 
 
 def _batched_tangent(v, weights, masks, slope, _precision):
