@@ -6,6 +6,7 @@ signals, one is not (Bamberger, Heckel, Krahmer, arXiv 2308.02836).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -146,9 +147,14 @@ class ReLUNetwork:
         return f"ReLUNetwork(widths={self.widths}, dtype={dtype}{slope})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle and copy: the weights and options, packed anew."""
+        """For pickle and copy: class, weights and options, packed anew, and what was added."""
         options = (self._negative_slope, self._precision, self._backend_name)
-        return _rebuild, ([self._place.copied(w) for w in self._seen()], *options)
+        weights = [self._place.copied(w) for w in self._seen()]
+        return _rebuild, (type(self), weights, *options), self._added() or None
+
+    def _added(self) -> dict[str, Any]:
+        """Attributes of a subclass, or that somebody set."""
+        return {name: value for name, value in vars(self).items() if name not in _own_names()}
 
     def set_weights(self, weights: Iterable[Any]) -> None:
         """Replace the weights by others of the same shapes and dtype; they are copied.
@@ -181,7 +187,7 @@ class ReLUNetwork:
                 self._weights_changed()
 
     def to(self, like: Any) -> ReLUNetwork:
-        """A copy of this network with the dtype, and on the device, of the array ``like``."""
+        """A copy of this network, of its class, with the dtype, and on the device, of ``like``."""
         if isinstance(like, (str, type, np.dtype)):
             raise TypeError(
                 f"like: got {like!r}, wanted an array whose dtype the network is to have, for "
@@ -199,12 +205,15 @@ class ReLUNetwork:
         if place.on_device:
             weights = [place.upload(w, like) for w in weights]
         moved = place is not self._place
-        return ReLUNetwork(
+        made = _rebuild(
+            type(self),
             weights,
-            negative_slope=self._negative_slope,
-            precision="highest" if self._half else self._precision,
-            backend=None if moved else self._backend_name,  # that named takes no arrays of there
+            self._negative_slope,
+            "highest" if self._half else self._precision,
+            None if moved else self._backend_name,  # that named takes no arrays of there
         )
+        vars(made).update(self._added())
+        return made
 
     # What it computes ----------------------------------------------------------------------------
 
@@ -441,6 +450,21 @@ class ReLUNetwork:
 
 
 def _rebuild(
-    weights: list[np.ndarray], negative_slope: float, precision: str, backend: str | None
+    kind: type[ReLUNetwork],
+    weights: Sequence[Any],
+    negative_slope: float,
+    precision: str,
+    backend: str | None,
 ) -> ReLUNetwork:
-    return ReLUNetwork(weights, negative_slope=negative_slope, precision=precision, backend=backend)
+    """Not by a call of `kind`, whose arguments may be others."""
+    net = kind.__new__(kind)
+    ReLUNetwork.__init__(
+        net, weights, negative_slope=negative_slope, precision=precision, backend=backend
+    )
+    return net
+
+
+@functools.cache
+def _own_names() -> frozenset[str]:
+    """Of the attributes that every network has."""
+    return frozenset(vars(ReLUNetwork([np.ones((1, 1))], backend="reference")))

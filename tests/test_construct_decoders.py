@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 import homfast
-from homfast.construct import homogeneous_ista, one_sparse_decoder, two_sparse_decoder
+from homfast.construct import (
+    CertifiedNetwork,
+    homogeneous_ista,
+    one_sparse_decoder,
+    two_sparse_decoder,
+)
 
 pytest.importorskip("scipy", reason="needs homfast[theory]")
 
@@ -85,6 +90,16 @@ def test_one_sparse_rounding_is_as_documented(distance, dtype):
     assert error <= 8 * np.finfo(dtype).eps / 2 / net.certificate.margin
 
 
+@pytest.mark.parametrize("span", [1, 4])
+def test_one_sparse_rounding_goes_by_the_norms_of_the_columns(span, dtype, rng):
+    A = (rng.standard_normal((12, 40)) * 10.0 ** rng.uniform(-span, span, 40)).astype(dtype)
+    net, norms = one_sparse_decoder(A), np.linalg.norm(A.astype(np.float64), axis=0)
+    bound = 8 * np.finfo(dtype).eps / 2 / net.certificate.margin * norms[:, None] / norms
+    for t in (1.0, 0.7, -1 / 3):
+        found = net((t * A.T.astype(np.float64)).astype(dtype)) / t
+        assert (np.abs(found - np.eye(40)) <= bound).all()
+
+
 def test_noise_moves_it_by_its_lipschitz_constant(rng):
     A = gaussian(12, 40, 4)
     net = one_sparse_decoder(A)
@@ -107,6 +122,17 @@ def test_certificates_survive_copies():
     for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert other.certificate == net.certificate
         np.testing.assert_array_equal(other.weights[1], net.weights[1])
+    assert net.to(np.float64(0)).certificate == net.certificate
+    assert net.to(np.float32(0)).certificate is None
+
+
+def test_what_was_not_built_has_no_certificate(tmp_path):
+    path = tmp_path / "net.safetensors"
+    one_sparse_decoder(gaussian(6, 9, 0)).save(path)
+    for net in (CertifiedNetwork.load(path), CertifiedNetwork.random((3, 4, 2))):
+        assert net.certificate is None
+        for other in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+            assert type(other) is CertifiedNetwork and other.certificate is None
 
 
 # Two-sparse ---------------------------------------------------------------------------------------

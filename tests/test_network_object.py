@@ -286,6 +286,25 @@ def test_bad_calls(net, x):
             call()
 
 
+class Named(ReLUNetwork):
+    """As users write: another constructor, and something kept."""
+
+    def __init__(self, name, weights):
+        super().__init__(weights, negative_slope=0.5)
+        self.name = [name]
+
+
+def test_copies_are_of_the_class_and_keep_what_was_added():
+    net = Named("a name", [np.ones((3, 2)), np.ones((1, 3))])
+    net.note = "set outside"
+    loaded = pickle.loads(pickle.dumps(net))
+    for other in (copy.copy(net), copy.deepcopy(net), loaded, net.to(np.float32(0))):
+        assert type(other) is Named and other.negative_slope == 0.5
+        assert other.name == ["a name"] and other.note == "set outside"
+        assert other(np.ones(2, other.dtype)) == 6
+    assert copy.copy(net).name is net.name and copy.deepcopy(net).name is not net.name
+
+
 def test_a_linearization_is_not_copied():
     """Its network's copy would not know that the weights changed since."""
     J = ReLUNetwork.random((4, 8, 3)).linearize(np.ones((2, 4), np.float32))

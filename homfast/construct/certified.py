@@ -15,12 +15,13 @@ class CertifiedNetwork(ReLUNetwork):
 
     Attributes
     ----------
-    certificate : NamedTuple
+    certificate : NamedTuple or None
         The constants of the guarantee, or what was measured; each construction documents its own.
-        They are of the weights as built: training the network makes them void.
+        They are of the weights as built: training the network makes them void, and one that was
+        not built, but read from a file for instance, has None.
     """
 
-    certificate: Any
+    certificate: Any = None
 
     @classmethod
     def build(
@@ -31,16 +32,12 @@ class CertifiedNetwork(ReLUNetwork):
         net.certificate = certificate
         return net
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle and copy: as the base, and the certificate."""
-        return _rebuild, (super().__reduce__(), self.certificate)
-
-
-def _rebuild(base: tuple[Any, ...], certificate: Any) -> CertifiedNetwork:
-    _, (weights, slope, precision, backend) = base
-    net = CertifiedNetwork(weights, negative_slope=slope, precision=precision, backend=backend)
-    net.certificate = certificate
-    return net
+    def to(self, like: Any) -> ReLUNetwork:
+        """As of `ReLUNetwork`; the certificate is not of weights rounded to another dtype."""
+        net = super().to(like)
+        if net.dtype != self.dtype:
+            vars(net)["certificate"] = None
+        return net
 
 
 def rounded(
