@@ -15,7 +15,14 @@ from homfast import _arrays, _backends, _bfloat16, _places
 _BYTE = np.dtype(np.uint8)
 
 
-def linear(x, weight, *, out=None, precision=None, backend=None):
+def linear(
+    x: Any,
+    weight: Any,
+    *,
+    out: Any = None,
+    precision: str | None = None,
+    backend: str | None = None,
+) -> Any:
     """Product of each row of ``x`` with a weight matrix: ``x @ weight.T``.
 
     Parameters
@@ -71,8 +78,15 @@ def linear(x, weight, *, out=None, precision=None, backend=None):
 
 
 def linear_relu(
-    x, weight, *, negative_slope=0.0, out=None, return_mask=False, precision=None, backend=None
-):
+    x: Any,
+    weight: Any,
+    *,
+    negative_slope: float = 0.0,
+    out: Any = None,
+    return_mask: bool = False,
+    precision: str | None = None,
+    backend: str | None = None,
+) -> Any:
     """``relu(x @ weight.T)`` in one pass, with the bits its backward needs.
 
     Parameters
@@ -120,8 +134,15 @@ def linear_relu(
 
 
 def linear_relu_backward(
-    grad_output, x, weight, mask, *, negative_slope=0.0, precision=None, backend=None
-):
+    grad_output: Any,
+    x: Any,
+    weight: Any,
+    mask: Any,
+    *,
+    negative_slope: float = 0.0,
+    precision: str | None = None,
+    backend: str | None = None,
+) -> tuple[Any, Any]:
     """Gradients of `linear_relu` (or of `linear`, with ``mask=None``).
 
     Parameters

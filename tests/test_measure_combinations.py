@@ -1,6 +1,7 @@
 """Sums, multiples, compositions, stacks, batches of seeds, sparse input: against dense matrices."""
 
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -231,6 +232,22 @@ def test_sparse_input_refuses():
         op.forward_sparse(np.array([1]), np.array([1.0]))
     with pytest.raises(TypeError, match="values: got complex64"):
         op.forward_sparse(np.array([1]), np.ones(1, complex_of(np.float32)))
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.complex64, np.int8, int, Fraction])
+def test_the_type_of_a_divisor_loses_nothing(kind):
+    op = Gaussian(3, 5, seed=1, dtype=np.complex128 if kind is np.complex64 else np.float64)
+    assert repr(op / kind(3)) == repr(op * (1 / 3))
+    with pytest.raises(ZeroDivisionError):
+        op / kind(0)
+
+
+def test_a_divisor_whose_inverse_is_not_finite():
+    op = Gaussian(3, 5, seed=1, dtype=np.float64)
+    for divisor in (1e-310, np.float64(-1e-310), 1e-310j):
+        with pytest.raises((ValueError, TypeError), match=r"^factor: got"):
+            op / divisor
+    assert repr(op / float("inf")) == repr(op * 0.0)
 
 
 def test_numbers_are_also_arrays_without_axes():

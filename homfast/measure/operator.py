@@ -7,6 +7,7 @@ into rows the base allocated. It overrides `to_dense`, `rows`, `norm`, `_forward
 
 from __future__ import annotations
 
+import cmath
 import numbers
 from typing import Any
 
@@ -116,7 +117,7 @@ class Operator(ColumnProducts):
 
     def __truediv__(self, factor: Any) -> Operator:
         number = _as_number(factor)
-        return NotImplemented if number is None else self * (1 / number)
+        return NotImplemented if number is None else self * _inverse(number)
 
     # Properties of A ------------------------------------------------------------------------------
 
@@ -227,3 +228,15 @@ def _as_number(factor: Any) -> Any:
     if isinstance(factor, np.ndarray) and factor.ndim == 0 and factor.dtype.kind in "iufc":
         factor = factor[()]
     return factor if isinstance(factor, numbers.Number) else None
+
+
+def _inverse(number: Any) -> Any:
+    """In double precision at least, whatever the type of the number."""
+    plain = number.item() if isinstance(number, np.generic) else number
+    inverse = 1 / plain
+    if cmath.isinf(inverse):
+        raise ValueError(
+            f"factor: got division by {number!r}, wanted a number with a finite inverse; multiply "
+            "by two factors, one after the other"
+        )
+    return inverse
