@@ -161,6 +161,38 @@ def test_a_batch_of_seeds_answers_the_protocol(name, rng):
     np.testing.assert_allclose(combined.to_dense(), 2 * matrices, **tolerance(op.dtype))
 
 
+@pytest.mark.parametrize("name", BATCHES)
+def test_norms_of_what_is_made_of_a_batch_are_those_of_each_alone(name):
+    op, other = BATCHES[name](seed=SEEDS), BATCHES[name](seed=SEEDS[::-1].copy())
+    single = BATCHES[name](seed=7)
+    m, _ = op.shape
+    left = Dense(draw(np.random.default_rng(1), (5, m), op.output_dtype))
+    makers = {
+        "composition": lambda a, b, c: left @ a,
+        "its rows": lambda a, b, c: (left @ a).rows(1, 4),
+        "both": lambda a, b, c: a.H @ b,
+        "sum": lambda a, b, c: a + b,
+        "sum with one": lambda a, b, c: c - a,
+        "multiple": lambda a, b, c: 3 * (a + b),
+        "stack": lambda a, b, c: VStack([c, a, b]),
+        "rows of a stack": lambda a, b, c: VStack([a, b]).rows(2, 9),
+        "adjoint": lambda a, b, c: (a + b).H,
+        "rows of an adjoint": lambda a, b, c: (left @ a).H.rows(1, 9),
+        "conjugate": lambda a, b, c: (left @ a).conj(),
+    }
+    if op.input_dtype.kind == "c":
+        makers["on reals"] = lambda a, b, c: RealInput(a)
+    for what, make in makers.items():
+        pairs = zip(op.operators, other.operators, strict=True)
+        made, alone = make(op, other, single), [make(a, b, single) for a, b in pairs]
+        norms = made.norm()
+        assert norms.dtype == np.float64 and made.operators == tuple(alone), what
+        assert norms.tolist() == [each.norm() for each in alone], what
+    assert single.operators == (single,) and (left @ single).operators == (left @ single,)
+    with pytest.raises(ValueError, match="rtol: got 1"):
+        (op + other).norm(1)
+
+
 def test_a_batch_of_seeds_has_no_other_home():
     op = Gaussian(7, 20, seed=np.arange(3))
     for method in (op.to_scipy, op.to_pylops, lambda: op.to_deepinv((1, 4, 5))):

@@ -1,6 +1,7 @@
 """The families: what their matrices are, their scale and statistics, what they refuse."""
 
 import inspect
+import math
 import pickle
 
 import numpy as np
@@ -230,6 +231,24 @@ def test_norms_in_closed_form(dtype, normalize):
             exact = np.linalg.norm(widened(each.to_dense()), 2)
             assert abs(each.norm() - exact) <= 4 * np.finfo(dtype).eps * exact
         assert op.rows(2, 2).norm() == 0
+
+
+def test_norms_of_kronecker_products_keep_every_tolerance(dtype):
+    """Also where half of it, or a quarter, is less than any factor is found to."""
+    a, b = (Gaussian(3, 4, seed=seed, dtype=dtype) for seed in (1, 2))
+    least = 4 * float(np.finfo(dtype).eps)
+    for op in (Kronecker(a, b), Kronecker(Kronecker(a, b), a), Kronecker(b, Kronecker(b, a))):
+        exact = np.linalg.norm(widened(op.to_dense()), 2)
+        for rtol in (1e-6, 0.1, 1.5 * least, least):
+            assert abs(op.norm(rtol) - exact) <= (rtol + least) * exact, (op, rtol)
+        for rtol in (0.5 * least, 1.0, 1.5, np.nan):
+            with pytest.raises(ValueError, match=rf"^rtol: got {rtol!r}, wanted"):
+                op.norm(rtol)
+        with pytest.raises(TypeError, match=r"^rtol: got 'a', wanted a number"):
+            op.norm("a")
+    root = math.sqrt(32)  # of three in closed form: nothing is found to a tolerance
+    closed = Hadamard(2, 32, dtype=dtype, normalize=False)
+    assert Kronecker(Kronecker(closed, closed), closed).norm() == root * root * root
 
 
 # What is refused --------------------------------------------------------------------------------

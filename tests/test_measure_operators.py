@@ -251,6 +251,15 @@ def test_norm_of_hard_matrices(automatic, dtype):
     assert np.isnan(Dense(np.full((3, 3), np.nan, dtype)).norm())
 
 
+def test_norm_scales_with_the_matrix(dtype, rng):
+    """By powers of two to the bit, near the ends of the range too."""
+    far = np.finfo(dtype).maxexp - 30
+    for matrix in rng.standard_normal((10, 30, 20)).astype(dtype):
+        norm = Dense(matrix).norm()
+        for k in (-far, -far // 2, -1, 10, far // 2, far):
+            assert Dense(np.ldexp(matrix, k)).norm() == np.ldexp(norm, k), k
+
+
 @pytest.mark.parametrize("rtol", [0, -1e-3, 1, 1e-9, np.nan])
 def test_norm_refuses(rtol):
     with pytest.raises(ValueError, match="rtol: got"):

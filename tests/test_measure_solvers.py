@@ -1,8 +1,12 @@
 """FISTA and the spectral start: what they find, by row, and what they refuse."""
 
+import functools
+import warnings
+
 import numpy as np
 import pytest
 from operators import complex_of, draw, tolerance, widened
+from oracles import assert_same_bits
 
 import homfast
 from homfast.measure import (
@@ -101,6 +105,136 @@ def test_fista_of_a_batch_of_operators(rng):
     assert np.abs(found - x).max() < 0.03
     alone = solvers.fista(op.operators[1], op(x)[1], regularization=1e-3, iterations=500)
     np.testing.assert_allclose(found[1], alone, atol=1e-9)
+
+
+def test_fista_of_what_is_made_of_a_batch(rng):
+    op = Gaussian(30, 40, seed=np.arange(3), dtype=np.float64) @ Gaussian(40, 60, dtype=np.float64)
+    y = op(np.stack([sparse_signals(rng, 2, 60, np.float64) for _ in range(3)]))
+    found = solvers.fista(op, y, regularization=1e-3, iterations=50)
+    for b, alone in enumerate(op.operators):
+        wanted = solvers.fista(alone, y[b], regularization=1e-3, iterations=50)
+        np.testing.assert_allclose(found[b], wanted, atol=1e-12)
+    for call in (solvers.spectral_init, functools.partial(solvers.fista, regularization=1)):
+        with pytest.raises(ValueError, match=r"^y: got leading axes \(2,\), wanted \(3, "):
+            call(op, np.ones((2, 30)))
+
+
+# Scales at which squares leave the range ---------------------------------------------------------
+
+FAR = {"float32": (-110, -100, -70, -40, 40, 70, 100, 105), "float64": (-1000, -500, 500, 1000)}
+FIELDS = pytest.mark.parametrize("field", ["real", "complex"])
+
+
+def times(array, k):
+    """The array, real or complex, times 2^k."""
+    real = array.real.dtype
+    return np.ldexp(array.view(real), k).view(array.dtype)
+
+
+def scaled(rng, dtype, field, k):
+    """A matrix (60, 12), and the operators of it and of 2^k times it."""
+    matrix = draw(rng, (60, 12), dtype if field == "real" else complex_of(dtype))
+    return matrix, Dense(matrix), Dense(times(matrix, k))
+
+
+@FIELDS
+def test_spectral_start_at_every_scale(dtype, rng, field):
+    """Of an operator 2^k times as large and intensities 2^(2 j) times as large, to the bit."""
+    limit = np.finfo(dtype).maxexp - 20
+    for k in FAR[dtype.name]:
+        _, op, far = scaled(rng, dtype, field, k)
+        y = Intensity(op)(draw(rng, (3, 12), op.dtype))
+        wanted = solvers.spectral_init(op, y)
+        assert (np.linalg.norm(wanted, axis=1) > 0.5).all()
+        for j in {0, k, k // 2, limit // 2, -limit // 2}:
+            if abs(2 * j) <= limit and abs(j - k) <= limit:
+                found = solvers.spectral_init(far, np.ldexp(y, 2 * j))
+                assert_same_bits(found, times(wanted, j - k), f"{k} {j}")
+
+
+def test_spectral_start_of_small_and_large_intensities():
+    matrix, x = Gaussian(400, 20, seed=1).to_dense(), np.ones(20, np.float32)
+    for scale in (1e-19, 1e-12, 1e-11, 1, 1e10, 1e18):
+        op = Dense(np.float32(scale) * matrix)
+        found = solvers.spectral_init(op, Intensity(op)(x))
+        assert abs(np.linalg.norm(found) - 4.4) < 0.2, scale
+    for scale in (1e-150, 1e-82, 1e100, 1e150):
+        op = Dense(scale * matrix.astype(np.float64))
+        found = solvers.spectral_init(op, Intensity(op)(x.astype(np.float64)))
+        assert abs(np.linalg.norm(found) - 4.4) < 0.2, scale
+
+
+def test_spectral_start_of_a_row_is_that_of_the_row_alone(dtype, rng):
+    """Whatever the scales of the others are, and the layout."""
+    op = Gaussian(70, 12, seed=1, dtype=dtype, store=True)
+    y = Intensity(op)(draw(rng, (6, 12), dtype))
+    far = np.finfo(dtype).maxexp - 30
+    y = np.ldexp(y, np.array([[0], [far], [-far], [4], [7], [0]]))
+    y[5] = 0
+    found = solvers.spectral_init(op, y)
+    assert not found[5].any() and (np.linalg.norm(found[:5], axis=1) > 0).all()
+    assert_same_bits(solvers.spectral_init(op, np.asfortranarray(y)), found, "by columns")
+    for i, row in enumerate(y):
+        assert_same_bits(solvers.spectral_init(op, row), found[i], f"row {i}")
+
+
+def test_fista_of_a_row_is_that_of_the_row_alone(dtype, rng):
+    """Whatever the scales of the others are: these are powers of two, and the regularization's."""
+    op = Gaussian(40, 80, seed=1, dtype=dtype)
+    far = np.finfo(dtype).maxexp - 30
+    shifts = np.array([0, far, -far, 4, 0, 0])
+    y = np.ldexp(draw(rng, (6, 40), dtype), shifts[:, None])
+    y[4], y[5] = 0, np.nan
+    weights = np.ldexp(0.1, shifts)
+    found = solvers.fista(op, y, regularization=weights, iterations=20)
+    assert found[:4].any(axis=1).all() and not found[4].any() and np.isnan(found[5]).all()
+    for i, row in enumerate(y):
+        alone = solvers.fista(op, row, regularization=weights[i], iterations=20)
+        assert_same_bits(alone, found[i], f"row {i}")
+
+
+def test_what_leaves_the_range_is_refused():
+    """Nothing becomes 0, infinite or NaN in silence."""
+    matrix, y = Gaussian(20, 9).to_dense(), np.ones((2, 20), np.float32)
+    y[1] = 0
+    small, large = (Dense(np.float32(scale) * matrix) for scale in (1e-25, 1e25))
+    op, wide = Dense(matrix), Dense(matrix.astype(np.float64))
+    fista = functools.partial(solvers.fista, regularization=0, iterations=60)
+    for call, message in (
+        (
+            lambda: fista(op, y, step=1e-60),
+            "^step: got 1e-60, wanted a finite number from 1.2e-38",
+        ),
+        (
+            lambda: fista(op, y, step=1e-40),
+            "^step: got 1e-40, wanted a finite number from 1.2e-38",
+        ),
+        (lambda: fista(op, y, step=1e60), "^step: got 1e+60, wanted .* those of float32, .* op"),
+        (lambda: fista(wide, np.ones(20), step=np.inf), "^step: got inf, wanted"),
+        (lambda: fista(op, y, step=1e3), "^step: got 1000.0, with which .* wanted at most"),
+        (lambda: fista(small, y), "^op: got an operator of norm 1.*e-25, whose step .* float32; "),
+        (lambda: fista(large, y), "^op: got an operator of norm 1.*e+25, whose step .* scale it"),
+        (lambda: fista(1e-15 * op, y * 1e25), "^y: got a row of which .* another scale"),
+        (lambda: solvers.spectral_init(small, y * 1e38), "^y: got a row whose result is beyond"),
+        (lambda: solvers.spectral_init(large, y * 1e-44), "^y: got a row whose result is beyond"),
+        (lambda: fista(Dense(matrix * np.nan), y), "^op: got products that are not finite"),
+        (lambda: fista(Dense(np.sign(matrix) * 3e38), y), "^op: got products that are not finite"),
+        (
+            lambda: solvers.spectral_init(Dense(np.sign(matrix) * 3e38), y),
+            "^op: got products that are not finite",
+        ),
+    ):
+        pattern = message.replace("+", "[+]")
+        with warnings.catch_warnings(), pytest.raises(ValueError, match=pattern):
+            warnings.simplefilter("error")
+            call()
+
+
+def test_solvers_of_operators_of_no_size(dtype):
+    for m, n in ((0, 3), (3, 0), (0, 0)):
+        op, y = Dense(np.empty((m, n), dtype)), np.ones((2, m), dtype)
+        for found in (solvers.spectral_init(op, y), solvers.fista(op, y, regularization=1)):
+            assert_same_bits(found, np.zeros((2, n), dtype), f"{m} {n}")
 
 
 @pytest.mark.parametrize("field", ["real", "complex"])

@@ -1,6 +1,7 @@
 """What the scripts of reliability/ rely on is still there."""
 
 import importlib.util
+import itertools
 import os
 import platform
 import shutil
@@ -13,12 +14,14 @@ from types import SimpleNamespace
 import mxcsr
 import numpy as np
 import pytest
-from engines import NATIVE_ENGINES, REFERENCE
+from engines import NATIVE_ENGINES, REFERENCE, Engine
 from processes import output
 from test_process import looks
 
-from homfast.selftesting import input_kinds, refusals, run
+import homfast
+from homfast.selftesting import entries, input_kinds, refusals, run
 from homfast.selftesting.cases import DTYPES, Outcome, cases
+from homfast.selftesting.float_modes import MODES, available, computing_in
 from homfast.selftesting.ideas import IDEAS
 
 ROOT = Path(__file__).parent.parent
@@ -122,6 +125,65 @@ def test_cases_count_where_they_are_run(monkeypatch):
     monkeypatch.setattr(contract.run, "full_outcomes", nothing)
     found = contract.do(contract.Task("bounds", 0, 0, 3, native=False))
     assert (found.run.total(), found.not_run.total()) == (0, contract.MOST_NOT_RUN)
+
+
+def test_what_a_case_does_not_compare_it_does_not_count_for(monkeypatch):
+    """Of bits that are not promised, of a mode that is the default, of a stream with itself."""
+    contract = load("contract")
+    monkeypatch.setattr(contract.homfast, "set_num_threads", lambda n: None)
+    named = [Engine("native", "scalar"), Engine("numba"), REFERENCE]
+
+    def counted(idea):
+        (first,) = itertools.islice(cases(0, 130, [idea], named), 1)
+        return [case for case in first if contract.counts(case)]
+
+    def engines_of(found):
+        return {case.engine for case in found}
+
+    bits = {"native-scalar", "numba"}
+    assert engines_of(counted("layouts")) == engines_of(counted("process")) == bits
+    assert {case.parameters["mode"] for case in counted("process")} == set(MODES) - {"default"}
+    for idea in ("bounds", "special_values", "scaling", "operators", "input_kinds"):
+        assert engines_of(counted(idea)) == {*bits, "reference"}
+    of_streams = {case.engine: Counter() for case in counted("entries")}
+    for case in counted("entries"):
+        of_streams[case.engine][contract.frozen(case)] += 1
+    frozen = len(DTYPES) * len(entries.FROZEN)
+    assert of_streams["numba"] == of_streams["reference"] == {True: frozen}
+    assert of_streams["native-scalar"][True] == frozen and of_streams["native-scalar"][False]
+
+
+@pytest.mark.parametrize("idea", ["layouts", "process", "entries"])
+def test_a_run_of_what_does_not_count_ends_and_tells_failures(monkeypatch, idea):
+    contract = load("contract")
+    monkeypatch.setattr(contract, "engines", lambda: [REFERENCE])
+    monkeypatch.setattr(contract, "MOST_NOT_RUN", 60)
+    monkeypatch.setattr(contract.homfast, "set_num_threads", lambda n: None)
+
+    def failed(case):
+        return Outcome(case, "failed", 0.0, None, "wrong")
+
+    monkeypatch.setattr(run, "run", failed)
+    found = contract.do(contract.Task(idea, 0, 0, 2_000, native=False))
+    frozen = len(DTYPES) * len(entries.FROZEN) if idea == "entries" else 0
+    assert found.run.total() == found.fixed == frozen
+    assert len(found.failures) >= frozen + 60
+    assert not contract.score(contract.FIGURES[idea], [found]).clean
+
+
+def test_what_s18_leaves_out_does_change():
+    """Bits of `reference` with the caller's mode, in cases that pass for they ask none."""
+    if not available("up"):
+        pytest.skip("the mode cannot be set here")
+    rng = np.random.default_rng(3)
+    x, weight = (rng.standard_normal((n, 129)).astype(np.float32) for n in (130, 67))
+    found = homfast.linear(x, weight, backend="reference")
+    with computing_in("up"):
+        other = homfast.linear(x, weight, backend="reference")
+    assert found.tobytes() != other.tobytes()
+    asked = next(cases(0, 130, ["process"], [REFERENCE]))
+    assert {run.run(case).status for case in asked} <= {"passed", "not run"}
+    assert not any(map(load("contract").counts, asked))
 
 
 @pytest.mark.parametrize("share", ["nan", "inf", "0", "-1", "some"])

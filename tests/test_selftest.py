@@ -15,6 +15,8 @@ import homfast
 from homfast import _backends
 from homfast._backends import native, reference
 from homfast.cli import main
+from homfast.measure import SparseSign, seeded
+from homfast.measure.fourier import _Orthonormal
 from homfast.selftesting import (
     agreement,
     entries,
@@ -24,7 +26,7 @@ from homfast.selftesting import (
     sizes,
     threads,
 )
-from homfast.selftesting.cases import Case, cases, run
+from homfast.selftesting.cases import DTYPES, Case, cases, run
 from homfast.selftesting.engines import REFERENCE, computing_on, engines
 from homfast.selftesting.report import Tally
 
@@ -415,10 +417,19 @@ def test_wrong_masks_of_a_network_are_seen(monkeypatch):
     assert fails("network_bounds", REFERENCE)
 
 
+def family_corners(idea, family, engine=REFERENCE):
+    return [case for case in corners(idea, engine) if case.parameters["family"] == family]
+
+
+def made(family, dtype="float64"):
+    """Its operator, as the self-test makes it."""
+    return operators.make(family, 23, 37, 1, np.dtype(dtype), True, np.random.default_rng(1)).op
+
+
 @pytest.mark.parametrize("family", operators.FAMILIES)
 def test_operators_that_are_not_their_formula_are_seen(monkeypatch, family):
     """Both products scaled, or the signal reversed, are a matrix with its adjoint, but another."""
-    kind = getattr(homfast.measure, family)
+    kind, cases_of_it = type(made(family)), family_corners("operators", family)
     for change in (lambda rows: rows * -3, lambda rows: np.flip(rows, -1)):
         with monkeypatch.context() as patch:
             forward, adjoint = kind._forward_rows, kind._adjoint_rows
@@ -432,7 +443,125 @@ def test_operators_that_are_not_their_formula_are_seen(monkeypatch, family):
 
             patch.setattr(kind, "_forward_rows", broken_forward)
             patch.setattr(kind, "_adjoint_rows", broken_adjoint)
-            assert fails("operators", REFERENCE)
+            assert {run(case).status for case in cases_of_it} == {"failed"}
+
+
+@pytest.mark.parametrize("family", operators.FAMILIES)
+def test_rows_of_operators_that_depend_on_the_batch_are_seen(monkeypatch, family):
+    """By a bit, which is within the bound."""
+    engine = engines()[0]
+    if not engine.keeps_bits:
+        pytest.skip("no engine of this machine promises bits")
+    kind, (case, *_) = type(made(family)), family_corners("operators", family, engine)
+    for method, words in (("_forward_rows", ": row"), ("_adjoint_rows", ": adjoint, row")):
+        with monkeypatch.context() as patch:
+            original = getattr(kind, method)
+
+            def broken(op, rows, out, *, original=original):
+                original(op, rows, out)
+                if len(rows) <= 2:  # a row alone, of each of two operators
+                    out.real[...] = np.nextafter(out.real, out.real.dtype.type(9))
+
+            patch.setattr(kind, method, broken)
+            found = run(case)
+            assert found.status == "failed" and found.message.startswith(words[2:]), found.message
+
+
+def test_every_linear_operator_is_asked():
+    def kinds(kind):
+        return {kind}.union(*map(kinds, kind.__subclasses__()))
+
+    concrete = {
+        kind
+        for kind in kinds(homfast.measure.Operator)
+        if kind.__module__.startswith("homfast.") and not kind.__abstractmethods__
+    }
+    found = {type(made(family)) for family in operators.FAMILIES}
+    assert {kind for kind in concrete if not kind.__name__.startswith("_")} == found
+    for family in operators.FAMILIES:
+        dtypes = {made(family, dtype).dtype for dtype in DTYPES}
+        complex_one = family in operators.COMPLEX or family in operators.ONLY_COMPLEX
+        assert dtypes == set(map(np.dtype, ("c8", "c16") if complex_one else ("f4", "f8"))), family
+
+
+def owner(engine, name):
+    """The backend that has an op: what others lack is the reference's."""
+    return engine.module if name in vars(engine.module) else reference
+
+
+@pytest.mark.parametrize("family", ["Hadamard", "Cosine", "Fourier", "Circulant"])
+def test_other_rows_of_a_transform_are_seen(monkeypatch, engine, family):
+    module = owner(engine, "row_permutation")
+    change = of_result(lambda found: found[::-1].copy())
+    monkeypatch.setattr(module, "row_permutation", change(module.row_permutation))
+    for case in family_corners("operators", family, engine):
+        assert run(case).status == "failed"
+
+
+def scale_of_one_more(original):
+    """As if m were m + 1 in the scale: 1/sqrt(m), or sqrt(n/m)."""
+    return lambda op: original(op) * np.sqrt(op._m / (op._m + 1))
+
+
+SCALED = ("Gaussian", "Gaussian, complex", "Rademacher", "SparseSign", "Hadamard", "Cosine",
+          "Fourier", "Circulant", "Circulant, complex", "RankOne", "RankOne, symmetric", "rows",
+          "Kronecker", "SeedBatch")  # fmt: skip
+
+
+@pytest.mark.parametrize("family", SCALED)
+def test_a_wrong_scale_of_operators_is_seen(monkeypatch, engine, family):
+    """Of the matrix and both products, which agree with one another."""
+    cases_of_it = family_corners("operators", family, engine)
+    assert {run(case).status for case in cases_of_it} == {"passed"}
+    for kind in (seeded.SeededOperator, SparseSign, _Orthonormal):
+        monkeypatch.setattr(kind, "_scaling", scale_of_one_more(kind._scaling))
+    for outcome in map(run, cases_of_it):
+        assert outcome.status == "failed" and "beyond the bound" in outcome.message
+
+
+@pytest.mark.parametrize("family", entries.FAMILIES)
+def test_a_wrong_scale_of_entries_is_seen(monkeypatch, engine, family):
+    kind = getattr(homfast.measure, family)
+    monkeypatch.setattr(kind, "_scaling", scale_of_one_more(kind._scaling))
+    for outcome in map(run, family_corners("entries", family, engine)):
+        assert outcome.status == "failed" and "its definition" in outcome.message
+
+
+@pytest.mark.parametrize("family", ["Gaussian", "Rademacher"])
+def test_a_scale_of_what_is_not_scaled_is_seen(monkeypatch, family):
+    original = seeded.SeededOperator._scaling
+    monkeypatch.setattr(
+        seeded.SeededOperator, "_scaling", lambda op: original(op) if op._normalize else 1.25
+    )
+    (outcome,) = map(run, family_corners("entries", family))
+    assert outcome.status == "failed" and "not scaled, and its definition" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("block", "family"),
+    [
+        ("gaussian_block", "Gaussian"),
+        ("gaussian_block", "Gaussian, complex"),
+        ("gaussian_block", "RankOne"),
+        ("gaussian_block", "VStack"),
+        ("rademacher_block", "Rademacher"),
+    ],
+)
+def test_one_wrong_entry_is_seen(monkeypatch, engine, block, family):
+    """On every engine: what operators are compared with is no code of an engine's module."""
+    module = owner(engine, block)
+    original = getattr(module, block)
+
+    def broken(seed, stream, row, column, out):
+        original(seed, stream, row, column, out)
+        if out.size > 1:
+            out[-1, -1] *= -1
+
+    monkeypatch.setattr(module, block, broken)
+    stored = family_corners("operators", family, engine)[0]
+    assert stored.parameters["store"] and run(stored).status == "failed"
+    for case in family_corners("entries", family, engine):
+        assert run(case).status == "failed"
 
 
 def test_another_order_of_sums_from_strides_is_seen(monkeypatch, native_engine):

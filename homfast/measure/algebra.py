@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import numbers
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,11 @@ class _Combination(Operator):
     @property
     def _batch_shape(self) -> tuple[int, ...]:
         return max((part._batch_shape for part in self._parts), key=len)
+
+    def _member(self, b: int) -> Operator:
+        single = copy.copy(self)
+        single._parts = tuple(part._member(b) for part in self._parts)
+        return single
 
     def __eq__(self, other: Any) -> bool:
         return type(other) is type(self) and self._parts == other._parts
@@ -201,7 +207,7 @@ class Scaled(_Combination):
         """The operator of rows i0 <= i < i1."""
         return Scaled(self._factor, self._parts[0].rows(i0, i1))
 
-    def norm(self, rtol: float = 1e-6) -> float:
+    def norm(self, rtol: float = 1e-6) -> Any:
         """|factor| times the norm of the operator."""
         return abs(self._factor) * self._parts[0].norm(rtol)
 
@@ -292,7 +298,7 @@ class VStack(_Combination):
                 found.append(op.rows(first - span.start, last - span.start))
         return VStack(found or [self._parts[0].rows(0, 0)])
 
-    def norm(self, rtol: float = 1e-6) -> float:
+    def norm(self, rtol: float = 1e-6) -> Any:
         """As `Operator.norm`; that of one part alone is its own."""
         return self._parts[0].norm(rtol) if len(self._parts) == 1 else super().norm(rtol)
 

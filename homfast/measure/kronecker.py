@@ -85,9 +85,16 @@ class Kronecker(_Combination):
         self._check_dense()
         return np.kron(self._parts[0].to_dense(), self._parts[1].to_dense())
 
-    def norm(self, rtol: float = 1e-6) -> float:
-        """The product of the norms."""
-        return self._parts[0].norm(rtol / 2) * self._parts[1].norm(rtol / 2)
+    def norm(self, rtol: float = 1e-6) -> Any:
+        """The product of the norms, each to half of `rtol`.
+
+        As `Operator.norm`, from products with the whole, where a factor is not found to that.
+        """
+        share = rtol / 2 if _arrays.check_real(rtol, "rtol") < 1 else rtol
+        try:
+            return self._parts[0].norm(share) * self._parts[1].norm(share)
+        except ValueError:  # names the share, which nobody passed
+            return super().norm(rtol)
 
     def __repr__(self) -> str:
         return f"Kronecker({self._parts[0]!r}, {self._parts[1]!r})"

@@ -121,7 +121,12 @@ class Operator(ColumnProducts):
 
     # Properties of A ------------------------------------------------------------------------------
 
-    def norm(self, rtol: float = 1e-6) -> float:
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The single operators of a batch of them; itself alone where it is one."""
+        return tuple(map(self._member, range(*self._batch_shape))) if self._batch_shape else (self,)
+
+    def norm(self, rtol: float = 1e-6) -> Any:
         """The largest singular value, by iteration from a fixed random vector.
 
         Parameters
@@ -131,7 +136,7 @@ class Operator(ColumnProducts):
 
         Returns
         -------
-        float
+        float, or float64 (B,) of a batch of B operators
             A singular value of A lies within ``rtol * norm`` of it. That it is the largest holds
             but for a set of start vectors of probability about 0. NaN if a product is not finite.
 
@@ -148,6 +153,8 @@ class Operator(ColumnProducts):
         """
         from homfast.measure.spectral_norm import largest_singular_value
 
+        if self._batch_shape:
+            return np.array([op.norm(rtol) for op in self.operators])
         return largest_singular_value(self, rtol)
 
     def dot_test(self, rtol: float | None = None) -> bool:
@@ -207,6 +214,10 @@ class Operator(ColumnProducts):
         return adapters.to_jax(self)
 
     # Within the package ---------------------------------------------------------------------------
+
+    def _member(self, b: int) -> Operator:
+        """Operator b of a batch; what is no batch is the same for each."""
+        return self
 
     def _check_range(self, i0: Any, i1: Any) -> tuple[int, int]:
         for name, value in (("i0", i0), ("i1", i1)):

@@ -82,6 +82,9 @@ class SeedBatch(Operator):
         """The operators, one a seed."""
         return tuple(self._operators)
 
+    def _member(self, b: int) -> Operator:
+        return self._operators[b]
+
     @property
     def input_dtype(self) -> np.dtype:
         """The dtype of x in ``A x``."""

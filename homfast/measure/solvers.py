@@ -13,6 +13,7 @@ from homfast import _arrays
 from homfast._backends.streams import PROBE
 from homfast.measure.normal import normal_block
 from homfast.measure.operator import Operator
+from homfast.measure.spectral_norm import exponents_of, times_two_to, unit_rows
 
 __all__ = ["fista", "spectral_init"]
 
@@ -40,7 +41,7 @@ def fista(
         Each costs a forward and an adjoint product.
     step : float, optional
         At most ``1 / |A|^2``, which it is by default, with a per mille to spare: `op.norm` is
-        called.
+        called, for each of a batch of operators.
     start : array, shape (..., n), optional
         Where to begin, 0 by default.
 
@@ -51,7 +52,9 @@ def fista(
     Raises
     ------
     TypeError, ValueError
-        As ``op.adjoint``; a negative regularization or step, fewer than 0 iterations.
+        As ``op.adjoint``; a negative regularization or step, a step that is no normal number in the
+        precision of `op`, fewer than 0 iterations. A finite row whose result is not: `step` is too
+        large, or the scale of the row or of `op`.
 
     Notes
     -----
@@ -75,15 +78,7 @@ def fista(
     real = _arrays.real_dtype(op.input_dtype)
     weights = _check_weights(regularization, batch, real)
     _check_iterations(iterations)
-    if step is None:
-        norm = np.asarray(op.norm(1e-3))  # (B,) for a batch of operators
-        norm = norm.reshape(*norm.shape, *(1,) * (len(batch) + 1 - norm.ndim))
-        scale = np.where(norm > 0, 1 / (1.001 * np.where(norm > 0, norm, 1)) ** 2, 1)
-    else:
-        scale = np.asarray(_check_positive(step, "step"))
-        if scale == np.inf:
-            raise ValueError("step: got inf, wanted a finite number, at most 1 / op.norm() ** 2")
-    size = scale.astype(real)
+    size = _default_steps(op, real, len(batch)) if step is None else _given_step(step, real)
     x = np.zeros((*batch, op.shape[1]), op.input_dtype)
     if start is not None:
         given = _arrays.host_array(start, "start", _ALL)
@@ -92,13 +87,20 @@ def fista(
                 f"start: got {given.dtype} {given.shape}, wanted {op.input_dtype} {x.shape}"
             )
         x[...] = given
+    finite = _finite_rows(measured) & _finite_rows(x)
     point, momentum = x, 1.0
-    for _ in range(iterations):
-        gradient = op.adjoint(op.forward(point) - measured)
-        found = _shrink(point - size * gradient, size * weights)
-        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-        point = found + real.type((momentum - 1) / following) * (found - x)
-        x, momentum = found, following
+    with np.errstate(over="ignore", invalid="ignore"):  # said below
+        for _ in range(iterations):
+            gradient = op.adjoint(op.forward(point) - measured)
+            found = _shrink(point - size * gradient, size * weights)
+            following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+            point = found + real.type((momentum - 1) / following) * (found - x)
+            x, momentum = found, following
+    if not _finite_rows(x)[finite].all():
+        blamed, fix = f"step: got {step}, with which", "at most 1 / op.norm() ** 2, the default"
+        if step is None:
+            blamed, fix = "y: got a row of which", "another scale of y, or of op"
+        raise ValueError(f"{blamed} the iterates went beyond the range of {real}; wanted {fix}")
     return _arrays.result_like(x, y)
 
 
@@ -126,19 +128,22 @@ def spectral_init(
     Returns
     -------
     array, shape (..., n), input dtype of `op`, of the library of `y`
-        Known up to a sign, or a phase. 0 where y is 0.
+        Known up to a sign, or a phase. 0 where y is 0, or nothing but 0 is below the truncation.
 
     Raises
     ------
     TypeError
         Another dtype.
     ValueError
-        Another last axis, a negative or non-finite intensity, an argument out of range.
+        Another last axis, a negative or non-finite intensity, an argument out of range, products
+        of `op` that overflow, a result that is beyond the range.
 
     Notes
     -----
     Netrapalli, Jain, Sanghavi, NeurIPS 2013; Chen and Candes, Comm. Pure Appl. Math. 70, 2017, for
     the truncation, with 3^2 as there. Refine by gradient steps with `Intensity` or `Magnitude`.
+    What is between the products is kept about 1 by powers of two: scale `op`, or a row, by some,
+    and the bits of the direction are those it had.
 
     Examples
     --------
@@ -156,6 +161,7 @@ def spectral_init(
     if measured.dtype != real:
         raise TypeError(f"y: got {measured.dtype}, wanted {real}, real and in the precision of op")
     _arrays.check_last_axis(measured, "y", op.shape[0], f"the operator of shape {op.shape}")
+    op._check_batch(measured.shape[:-1], "y")
     if not (np.isfinite(measured).all() and (measured >= 0).all()):
         raise ValueError("y: got an intensity that is negative or not finite")
     _check_iterations(iterations)
@@ -164,15 +170,24 @@ def spectral_init(
     probe = normal_block(
         PROBE, _arrays.check_seed(seed), range(2, 3), range(op.shape[1]), op.input_dtype
     )
-    mean = measured.mean(axis=-1, keepdims=True)
-    brightness = np.where(mean > 0, mean, 1)
-    weights = np.where(measured <= truncation * mean, measured, 0) / brightness
-    x = _normalized(np.broadcast_to(probe[0], (*batch, op.shape[1])))
-    for _ in range(iterations):
-        x = _normalized(op.adjoint(weights * op.forward(x)))
-    mine = np.square(np.abs(op.forward(x))).mean(axis=-1, keepdims=True)
-    scale = np.sqrt(mean / np.where(mine > 0, mine, 1)).astype(real)
-    return _arrays.result_like(scale * x, y)
+    with np.errstate(all="ignore"):
+        measured = np.ascontiguousarray(measured)  # else the order of the sums is another
+        halves = exponents_of(measured) // 2 - 30  # to 2^62 at most: next to nothing underflows
+        measured = times_two_to(measured, -2 * halves)
+        mean = _mean(measured)
+        brightness = np.where(mean > 0, mean, 1)
+        weights = np.where(measured <= truncation * mean, measured, 0) / brightness
+        start = np.ascontiguousarray(np.broadcast_to(probe[0], (*batch, op.shape[1])))
+        x, _ = unit_rows(start)
+        for _ in range(iterations):
+            image, _ = _near_one(op.forward(x))
+            x, _ = unit_rows(op.adjoint(weights * image))
+        found, exponents = _near_one(op.forward(x))
+        if not np.isfinite(found).all():
+            raise _overflow(op)
+        mine = _mean(np.square(np.abs(found)))
+        scale = np.sqrt(mean / np.where(mine > 0, mine, 1)).astype(real)
+        return _arrays.result_like(_scaled_back(scale * x, halves - exponents), y)
 
 
 def _check_operator(op: Any) -> None:
@@ -189,6 +204,7 @@ def _rows_of(op: Operator, y: Any) -> np.ndarray:
         y if isinstance(y, np.ndarray) else _arrays.host_array(y, "y", _ALL), "y", op.output_dtype
     )
     _arrays.check_last_axis(measured, "y", op.shape[0], f"the operator of shape {op.shape}")
+    op._check_batch(measured.shape[:-1], "y")
     return measured
 
 
@@ -231,7 +247,70 @@ def _shrink(x: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     return x * (np.maximum(size - threshold, 0) / np.where(size > 0, size, 1))
 
 
-def _normalized(x: np.ndarray) -> np.ndarray:
-    """Each row over its norm; rows of zeros stay."""
-    norm = np.linalg.norm(x, axis=-1, keepdims=True)
-    return x / np.where(norm > 0, norm, 1)
+def _default_steps(op: Operator, real: np.dtype, axes: int) -> np.ndarray:
+    """1 / norm^2, with `axes` and one more for a batch of operators; 1 for operators that are 0."""
+    norm = np.asarray(op.norm(1e-3))
+    if not np.isfinite(norm).all():
+        raise _overflow(op)
+    norm = norm.reshape(*norm.shape, *(1,) * (axes + 1 - norm.ndim))
+    with np.errstate(all="ignore"):
+        steps = np.where(norm > 0, 1 / (1.001 * np.where(norm > 0, norm, 1)) ** 2, 1).astype(real)
+    if not _normal(steps):
+        raise ValueError(
+            f"op: got an operator of norm {norm.max():.3g}, whose step 1 / norm^2 is beyond the "
+            f"range of {real}; wanted one of norm about 1: scale it and y"
+        )
+    return steps
+
+
+def _given_step(step: Any, real: np.dtype) -> np.ndarray:
+    number = _check_positive(step, "step")
+    with np.errstate(all="ignore"):
+        rounded = np.asarray(number).astype(real)
+    if not _normal(rounded):
+        raise ValueError(
+            f"step: got {step}, wanted a finite number from {np.finfo(real).tiny:.2g} to "
+            f"{np.finfo(real).max:.2g}, those of {real}, at most 1 / op.norm() ** 2, which is the "
+            "default; scale op and y if that is no such number"
+        )
+    return rounded
+
+
+def _normal(steps: np.ndarray) -> bool:
+    """Whether they are finite and have all their digits."""
+    return bool((np.isfinite(steps) & (steps >= np.finfo(steps.dtype).tiny)).all())
+
+
+def _finite_rows(rows: np.ndarray) -> np.ndarray:
+    """Whether each row is finite, (...)."""
+    return np.isfinite(rows).all(axis=-1)
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    """The mean of each row, (..., 1); 0 of nothing."""
+    return rows.sum(axis=-1, keepdims=True) / max(rows.shape[-1], 1)
+
+
+def _near_one(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows times 2^-k, to have their largest part from 1/2 to 1, and k."""
+    exponents = exponents_of(rows)
+    return times_two_to(rows, -exponents), exponents
+
+
+def _scaled_back(rows: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    """The rows times 2^k; ValueError where one becomes infinite or, being something, 0."""
+    result = times_two_to(rows, exponents)
+    if not (np.isfinite(result).all() and (result.any(axis=-1) | ~rows.any(axis=-1)).all()):
+        limits = np.finfo(rows.dtype)
+        raise ValueError(
+            f"y: got a row whose result is beyond the range of {rows.dtype}, from "
+            f"{limits.smallest_subnormal:.2g} to {limits.max:.2g}; scale y or the operator"
+        )
+    return result
+
+
+def _overflow(op: Operator) -> ValueError:
+    return ValueError(
+        f"op: got products that are not finite in {op.dtype}; scale the operator, if its entries "
+        "are finite"
+    )

@@ -24,7 +24,7 @@ _GROWTH = 1.15  # between two looks at B, whose SVD takes k^3 steps
 
 
 def largest_singular_value(op: Any, rtol: float) -> float:
-    """The largest singular value of `op`, see ``Operator.norm``."""
+    """The largest singular value of a single operator `op`, see ``Operator.norm``."""
     rtol = _arrays.check_real(rtol, "rtol")
     least = 4 * float(np.finfo(op.dtype).eps)
     if not least <= rtol < 1:
@@ -69,16 +69,40 @@ def _apply(product: Any, vector: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _unit(vector: np.ndarray) -> tuple[np.ndarray, float]:
-    """The vector over its norm (itself if that is 0), and the norm, without overflow in squares."""
-    largest = float(np.abs(vector).max())
-    if largest == 0:
-        return vector, 0.0
-    scaled = vector / largest
-    norm = float(np.linalg.norm(scaled))
-    return scaled / norm, largest * norm
+    unit, norm = unit_rows(vector)
+    return unit, float(norm[0])
+
+
+def unit_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each row over its norm (itself if that is 0), and the norms, (..., 1).
+
+    The squares are of the rows times powers of two: none leaves the range, and where none would,
+    the results are to the bit what they are without.
+    """
+    exponents = exponents_of(rows)
+    scaled = times_two_to(rows, -exponents)
+    norms = np.linalg.norm(scaled, axis=-1, keepdims=True)
+    return scaled / np.where(norms == 0, 1, norms), np.ldexp(norms, exponents)
+
+
+def exponents_of(rows: np.ndarray) -> np.ndarray:
+    """k of each row, (..., 1): its largest part is in [2^(k-1), 2^k); 0 for 0, NaN, infinity."""
+    largest = np.abs(_arrays.real_view(rows)).max(axis=-1, keepdims=True, initial=0)
+    return np.where(np.isfinite(largest), np.frexp(largest)[1], 0)
+
+
+def times_two_to(rows: np.ndarray, exponents: Any) -> np.ndarray:
+    """The rows times 2^k, in their dtype: exact but where that leaves the range."""
+    powers = np.ldexp(_arrays.real_dtype(rows.dtype).type(1), exponents)
+    if np.isfinite(powers).all() and powers.all():
+        # The same, where ldexp takes one element at a time.
+        return (_arrays.real_view(rows) * powers).view(rows.dtype)
+    return np.ldexp(_arrays.real_view(rows), exponents).view(rows.dtype)
 
 
 def _leading(alphas: list[float], betas: list[float]) -> tuple[float, float]:
     """The largest singular value of B, and the last component of its left vector."""
-    left, values, _ = np.linalg.svd(np.diag(alphas) + np.diag(betas, 1))
-    return float(values[0]), abs(float(left[-1, 0]))
+    matrix = np.diag(alphas) + np.diag(betas, 1)
+    exponent = exponents_of(matrix.ravel())  # LAPACK would scale what is far from 1 with roundings
+    left, values, _ = np.linalg.svd(times_two_to(matrix, -exponent))
+    return float(np.ldexp(values[0], exponent[0])), abs(float(left[-1, 0]))

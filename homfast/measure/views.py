@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ class View(Operator):
     @property
     def _batch_shape(self) -> tuple[int, ...]:
         return self._parent._batch_shape
+
+    def _member(self, b: int) -> Operator:
+        single = copy.copy(self)
+        single._parent = self._parent._member(b)
+        return single
 
     def __eq__(self, other: Any) -> bool:
         return type(other) is type(self) and self._parent == other._parent
@@ -81,7 +87,7 @@ class Adjoint(View):
         dense = np.swapaxes(self._parent.to_dense(), -1, -2)
         return np.array(np.conj(dense) if self.dtype.kind == "c" else dense, order="C")
 
-    def norm(self, rtol: float = 1e-6) -> float:
+    def norm(self, rtol: float = 1e-6) -> Any:
         """That of the operator this is the adjoint of."""
         return self._parent.norm(rtol)
 
@@ -122,7 +128,7 @@ class Conjugate(View):
         """The operator of rows i0 <= i < i1, with the scale of this one."""
         return self._parent.rows(i0, i1).conj()
 
-    def norm(self, rtol: float = 1e-6) -> float:
+    def norm(self, rtol: float = 1e-6) -> Any:
         """That of the operator this is the conjugate of."""
         return self._parent.norm(rtol)
 

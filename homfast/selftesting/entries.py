@@ -1,16 +1,20 @@
-"""Entries of seeded operators: those that were frozen, those of the reference, and of any tile.
+"""Entries of seeded operators: those that were frozen, those of their definition, and of any tile.
 
-A change is a new version of the streams, never a new golden value.
+The definition is the stream as the reference has it, times the scale that the docstrings promise:
+no code of `homfast.measure` is in it. A change is a new version of the streams, never a new golden
+value.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 
 import numpy as np
 
+from homfast._backends import normal, rademacher, streams
+from homfast._backends.sparse_sign import sparse_sign_columns
 from homfast.selftesting import sizes
-from homfast.selftesting.engines import REFERENCE, computing_on
 from homfast.selftesting.oracles import assert_same_bits, ensure
 
 TITLE = "entries of seeded operators: the same bits on every machine"
@@ -47,7 +51,9 @@ PUBLISHED = {
         (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
     ),
 }  # fmt: skip
-CHOICES = {"family": (*PUBLISHED, *GOLDEN, *FAMILIES)}
+FROZEN = (*PUBLISHED, *GOLDEN)
+NONZEROS = 8  # in a column of SparseSign, or all of fewer rows
+CHOICES = {"family": (*FROZEN, *FAMILIES)}
 CORNERS = (
     *({"family": name, "m": 1, "n": 128, "first": 0} for name in PUBLISHED),
     *({"family": name, "m": 20, "n": 101, "first": 0} for name in GOLDEN),
@@ -75,17 +81,46 @@ def check(engine, dtype, rng, family, m, n, first):
     from homfast import measure
 
     seed = int(rng.integers(2**63))
-    options = {"nonzeros_per_column": min(8, m)} if family == "SparseSign" else {}
+    options = {"nonzeros_per_column": min(NONZEROS, m)} if family == "SparseSign" else {}
     options |= {"seed": seed, "dtype": dtype}
-    op = getattr(measure, family)(m, n, **options)
+    kind = getattr(measure, family)
+    op = kind(m, n, **options)
     whole = op.to_dense()
     case = f"{engine} {op!r}"
-    with computing_on(REFERENCE):
-        specified = getattr(measure, family)(m, n, **options).to_dense()
-    assert_same_bits(whole, specified, f"{case}, and the reference")
+    unscaled, square = definition(family, m, n, seed, dtype)
+    scaled = unscaled * dtype.type(1 / math.sqrt(square))
+    assert_same_bits(whole, scaled, f"{case}, and its definition")
+    plain = kind(m, n, **options, normalize=False).to_dense()
+    assert_same_bits(plain, unscaled, f"{case} not scaled, and its definition")
     assert_same_bits(op.rows(first, m).to_dense(), whole[first:], f"{case} rows {first} to {m}")
-    again = getattr(measure, family)(m, n, **options, store=False)
+    again = kind(m, n, **options, store=False)
     assert_same_bits(again.to_dense(), whole, f"{case} not stored")
+
+
+def definition(family, m, n, seed, dtype):
+    """The matrix before its scale, which is 1 over the root of the number beside it."""
+    if family == "SparseSign":
+        nonzeros = min(NONZEROS, m)
+        where, signs = sparse_sign_columns(seed, m, nonzeros, range(n))
+        matrix = np.zeros((m, n), dtype)
+        matrix[where, np.arange(n)[:, None]] = signs
+        return matrix, nonzeros
+    if family == "Rademacher":
+        matrix = np.empty((m, n), dtype)
+        rademacher.fill(seed, streams.stream_word(streams.RADEMACHER), 0, 0, matrix)
+        return matrix, m
+    matrix = normals(streams.GAUSSIAN, m, n, seed, dtype, streams.COMPLEX_GAUSSIAN)
+    return matrix, 2 * m if dtype.kind == "c" else m
+
+
+def normals(stream, m, n, seed, dtype, of_complex=None):
+    """Standard normal entries (m, n); complex ones have two such parts, of their own stream."""
+    if dtype.kind == "c":
+        real = np.dtype(f"f{dtype.itemsize // 2}")
+        return normals(of_complex, m, 2 * n, seed, real).view(dtype)
+    found = np.empty((m, n), dtype)
+    normal.fill(seed, streams.stream_word(stream, dtype.itemsize), 0, 0, found)
+    return found
 
 
 def check_published(engine, name):

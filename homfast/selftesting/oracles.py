@@ -89,7 +89,8 @@ def assert_within(actual, value, bound, case):
     error = np.abs(actual.astype(value.dtype) - value)
     bad = error > bound
     if bad.any():
-        ratio = np.where(bad, error / np.maximum(bound, np.finfo(bound.dtype).tiny), 0)
+        with np.errstate(over="ignore"):  # of a bound of 0
+            ratio = np.where(bad, error / np.maximum(bound, np.finfo(bound.dtype).tiny), 0)
         at = tuple(int(i) for i in np.unravel_index(np.argmax(ratio), ratio.shape))
         raise AssertionError(
             f"{case}: {bad.sum()} of {bad.size} beyond the bound; worst at {at}: "
@@ -110,6 +111,10 @@ def assert_same_bits(actual, wanted, case):
     ensure(actual.dtype == wanted.dtype, f"{case}: dtype {actual.dtype}, wanted {wanted.dtype}")
     ensure(actual.shape == wanted.shape, f"{case}: shape {actual.shape}, wanted {wanted.shape}")
     if same_bits(actual, wanted):
+        return
+    if actual.dtype.kind == "c":
+        assert_same_bits(actual.real, wanted.real, f"{case}, real part")
+        assert_same_bits(actual.imag, wanted.imag, f"{case}, imaginary part")
         return
     different = bits(actual) != bits(wanted)
     if actual.dtype.kind == "f":

@@ -1,9 +1,9 @@
 """What belongs to the process is after calls what it was before, and is nothing to results.
 
 Kernels of the native extension compute in the default floating-point mode whatever the caller's;
-those of Numba in the caller's, on every thread. What Python rounds itself is the caller's affair: a
-slope to float32, the scale of a normalized operator. So the slope here is exact and the operator
-unscaled.
+those of Numba in the caller's, on every thread, and so does NumPy for `reference`, which promises
+no bits and is asked for none. What Python rounds itself is the caller's affair: a slope to float32,
+the scale of a normalized operator. So the slope here is exact and the operator unscaled.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ import homfast
 from homfast.selftesting.float_modes import MODES, available, computing_in, control
 from homfast.selftesting.oracles import NothingToCheck, assert_same_bits, ensure, pack
 
-TITLE = (
-    "rounding, denormals, signal handlers, NumPy's error state: as they were, and no bit on them"
-)
+TITLE = "rounding, denormals, signal handlers, NumPy's errors as they were; no promised bit on them"
 KEEPS_BITS = False
 CORNERS = (
     {"rows": 300, "features": 257, "columns": 129, "mode": "default"},
