@@ -147,7 +147,7 @@ class ReLUNetwork:
         return f"ReLUNetwork(widths={self.widths}, dtype={dtype}{slope})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle and copy: class, weights and options, packed anew, and what was added."""
+        """For pickle and copy: class, weights and options, packed anew; attributes added."""
         options = (self._negative_slope, self._precision, self._backend_name)
         weights = [self._place.copied(w) for w in self._seen()]
         return _rebuild, (type(self), weights, *options), self._added() or None

@@ -33,7 +33,7 @@ class CertifiedNetwork(ReLUNetwork):
         return net
 
     def to(self, like: Any) -> ReLUNetwork:
-        """As of `ReLUNetwork`; the certificate is not of weights rounded to another dtype."""
+        """As of `ReLUNetwork`; the certificate is of weights of one dtype."""
         net = super().to(like)
         if net.dtype != self.dtype:
             vars(net)["certificate"] = None

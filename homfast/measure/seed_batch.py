@@ -131,10 +131,6 @@ class SeedBatch(Operator):
         """The matrices, a new array of shape (B, m, n)."""
         return np.stack([op.to_dense() for op in self._operators])
 
-    def norm(self, rtol: float = 1e-6) -> Any:
-        """The largest singular value of each, float64 (B,)."""
-        return np.array([op.norm(rtol) for op in self._operators])
-
     def rows(self, i0: int, i1: int) -> SeedBatch:
         """The operators of rows i0 <= i < i1 of each, with the scale of these."""
         i0, i1 = self._check_range(i0, i1)

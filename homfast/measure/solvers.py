@@ -97,7 +97,7 @@ def fista(
             point = found + real.type((momentum - 1) / following) * (found - x)
             x, momentum = found, following
     if not _finite_rows(x)[finite].all():
-        blamed, fix = f"step: got {step}, with which", "at most 1 / op.norm() ** 2, the default"
+        blamed, fix = f"step: got {step}, with which", "at most 1 / op.norm() ** 2, a finite number"
         if step is None:
             blamed, fix = "y: got a row of which", "another scale of y, or of op"
         raise ValueError(f"{blamed} the iterates went beyond the range of {real}; wanted {fix}")
@@ -178,14 +178,15 @@ def spectral_init(
         brightness = np.where(mean > 0, mean, 1)
         weights = np.where(measured <= truncation * mean, measured, 0) / brightness
         start = np.ascontiguousarray(np.broadcast_to(probe[0], (*batch, op.shape[1])))
-        x, _ = unit_rows(start)
+        x = unit_rows(start)
+        weights = times_two_to(weights, -exponents_of(op.forward(x)))  # for products about 1
         for _ in range(iterations):
-            image, _ = _near_one(op.forward(x))
-            x, _ = unit_rows(op.adjoint(weights * image))
-        found, exponents = _near_one(op.forward(x))
-        if not np.isfinite(found).all():
+            x = unit_rows(op.adjoint(weights * op.forward(x)))
+        image = op.forward(x)
+        if not np.isfinite(image).all():
             raise _overflow(op)
-        mine = _mean(np.square(np.abs(found)))
+        exponents = exponents_of(image)
+        mine = _mean(np.square(np.abs(times_two_to(image, -exponents))))
         scale = np.sqrt(mean / np.where(mine > 0, mine, 1)).astype(real)
         return _arrays.result_like(_scaled_back(scale * x, halves - exponents), y)
 
@@ -229,7 +230,8 @@ def _check_weights(regularization: Any, batch: tuple[int, ...], real: np.dtype) 
         )
     if not (array >= 0).all():
         raise ValueError("regularization: got a negative number or NaN, wanted at least 0")
-    return np.broadcast_to(array.astype(real), batch)[..., None]
+    with np.errstate(over="ignore"):
+        return np.broadcast_to(array.astype(real), batch)[..., None]
 
 
 def _check_iterations(iterations: Any) -> None:
@@ -289,12 +291,6 @@ def _finite_rows(rows: np.ndarray) -> np.ndarray:
 def _mean(rows: np.ndarray) -> np.ndarray:
     """The mean of each row, (..., 1); 0 of nothing."""
     return rows.sum(axis=-1, keepdims=True) / max(rows.shape[-1], 1)
-
-
-def _near_one(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows times 2^-k, to have their largest part from 1/2 to 1, and k."""
-    exponents = exponents_of(rows)
-    return times_two_to(rows, -exponents), exponents
 
 
 def _scaled_back(rows: np.ndarray, exponents: np.ndarray) -> np.ndarray:

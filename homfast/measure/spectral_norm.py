@@ -13,6 +13,7 @@ here to a residual of 1e-6 and an error of 5e-13. And squares overflow, and lose
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,20 +70,24 @@ def _apply(product: Any, vector: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _unit(vector: np.ndarray) -> tuple[np.ndarray, float]:
-    unit, norm = unit_rows(vector)
-    return unit, float(norm[0])
+    """The vector over its norm (itself if that is 0), and the norm, without overflow in squares."""
+    largest = float(np.abs(vector).max())
+    if largest == 0:
+        return vector, 0.0
+    scaled = vector / largest
+    norm = float(np.linalg.norm(scaled))
+    return scaled / norm, largest * norm
 
 
-def unit_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each row over its norm (itself if that is 0), and the norms, (..., 1).
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Each row over its norm; itself if that is 0.
 
     The squares are of the rows times powers of two: none leaves the range, and where none would,
     the results are to the bit what they are without.
     """
-    exponents = exponents_of(rows)
-    scaled = times_two_to(rows, -exponents)
+    scaled = times_two_to(rows, -exponents_of(rows))
     norms = np.linalg.norm(scaled, axis=-1, keepdims=True)
-    return scaled / np.where(norms == 0, 1, norms), np.ldexp(norms, exponents)
+    return scaled / np.where(norms == 0, 1, norms)
 
 
 def exponents_of(rows: np.ndarray) -> np.ndarray:
@@ -102,7 +107,7 @@ def times_two_to(rows: np.ndarray, exponents: Any) -> np.ndarray:
 
 def _leading(alphas: list[float], betas: list[float]) -> tuple[float, float]:
     """The largest singular value of B, and the last component of its left vector."""
-    matrix = np.diag(alphas) + np.diag(betas, 1)
-    exponent = exponents_of(matrix.ravel())  # LAPACK would scale what is far from 1 with roundings
-    left, values, _ = np.linalg.svd(times_two_to(matrix, -exponent))
-    return float(np.ldexp(values[0], exponent[0])), abs(float(left[-1, 0]))
+    exponent = math.frexp(max(alphas))[1]  # LAPACK scales what is far from 1 with roundings
+    matrix = np.ldexp(np.diag(alphas) + np.diag(betas, 1), -exponent)
+    left, values, _ = np.linalg.svd(matrix)
+    return math.ldexp(float(values[0]), exponent), abs(float(left[-1, 0]))
