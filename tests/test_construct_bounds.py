@@ -172,7 +172,7 @@ def test_the_work_of_restricted_isometry_is_bounded(rng):
 def test_more_work_is_never_worse(rng):
     A = rng.standard_normal((30, 80)) / np.sqrt(30)
     lower = [restricted_isometry(A, 6, work=work).lower for work in (1e4, 1e6, 1e9)]
-    assert lower[0] < lower[1] <= lower[2]
+    assert lower[0] < lower[1] <= lower[2] * (1 + 1e-12)  # what is found again, by other roundings
 
 
 @pytest.mark.parametrize(("s", "words"), [(0, "from 1 to 9"), (10, "from 1 to 9")])

@@ -1,5 +1,7 @@
 """How stably ReLU layers keep points apart, how they are inverted, and injective networks."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -36,8 +38,15 @@ def test_kappa_is_between_half_sigma_and_sigma(seed):
 
 def test_sigma_is_the_least_over_all_cells(rng):
     weight = stacked(rng, 3, 4)
-    points = rng.standard_normal((20_000, 3))
-    patterns = np.unique(points @ weight.T >= 0, axis=0)
+    points = []  # in the four cells, however thin, at each ray where two planes meet
+    for pair in itertools.combinations(weight, 2):
+        ray = np.cross(*pair)
+        if np.linalg.norm(ray) > 1e-9 * np.linalg.norm(pair):
+            for signs in itertools.product((1.0, -1.0), repeat=2):
+                away = np.linalg.lstsq(np.array(pair), signs)[0]
+                away *= 1e-7 / np.linalg.norm(away)
+                points += [ray / np.linalg.norm(ray) + away, away - ray / np.linalg.norm(ray)]
+    patterns = np.unique(np.array(points) @ weight.T >= 0, axis=0)
     least = min(np.linalg.svd(weight[p], compute_uv=False)[-1] for p in patterns)
     assert stability_bounds(weight).sigma == pytest.approx(least, rel=1e-9)
 
