@@ -14,6 +14,9 @@ import warnings
 import mxcsr
 import numpy as np
 
+# The C library has two more for its threads, and sets a handler with the first of them.
+_PROGRAMS = sum(1 << (s - 1) for s in signal.valid_signals())
+
 
 def state():
     """By name. Of this thread where threads have their own."""
@@ -21,7 +24,7 @@ def state():
         status = dict(line.split(":", 1) for line in lines)
     return {
         "signal handlers": [signal.getsignal(s) for s in signal.valid_signals()],
-        "signal masks": [status[n] for n in ("SigBlk", "SigIgn", "SigCgt")],
+        "signal masks": [int(status[n], 16) & _PROGRAMS for n in ("SigBlk", "SigIgn", "SigCgt")],
         "timers": [signal.getitimer(t) for t in (signal.ITIMER_REAL, signal.ITIMER_PROF)],
         "affinity": os.sched_getaffinity(0),
         "environment": dict(os.environ),
