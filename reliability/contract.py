@@ -1,12 +1,12 @@
 """The numerical contract on drawn cases: the long form of `homfast selftest`, on all processors.
 
-    python reliability/contract.py [--share F] [--seed S] [--jobs N] [--json FILE]
+    python reliability/contract.py [--figures S ...] [--share F] [--seed S] [--jobs N] [--json FILE]
 
 Cases are those of homfast.selftesting, so that `homfast selftest --repro LINE` repeats one. The
 targets and both types get the same data, and each is a case. The native extension's count for a
 figure, once they were run; a tenth as many are run by the other engines. What a case does not
-compare it does not count for (`counts`). With `--share 0.05` a twentieth of them. Exit status 0 if
-all held.
+compare it does not count for (`counts`). With `--share 0.05` a twentieth of them, with
+`--figures S3 --share 5` five times as many of what counts for S3. Exit status 0 if all held.
 """
 
 from __future__ import annotations
@@ -198,16 +198,23 @@ def share_of_all(text: str) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = list(dict.fromkeys(FIGURES.values()))
+    parser.add_argument("--figures", nargs="+", choices=names, default=names, help="which of them")
     parser.add_argument("--share", type=share_of_all, default=1.0, help="of the cases")
     parser.add_argument("--seed", type=required.seed, default=0)
     parser.add_argument("--jobs", type=required.at_least_one, default=os.cpu_count())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     required.native_extension()
-    scores.begin(arguments.json, dict.fromkeys(FIGURES.values()))
+    scores.begin(arguments.json, arguments.figures)
+    chosen = [
+        task
+        for task in tasks(arguments.share, arguments.seed)
+        if FIGURES[task.idea] in arguments.figures
+    ]
     found: dict[str, list[Found]] = {}
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        for part in pool.map(do, tasks(arguments.share, arguments.seed)):
+        for part in pool.map(do, chosen):
             found.setdefault(part.idea, []).append(part)
             for failure in part.failures[:5]:
                 print(failure, flush=True)

@@ -28,7 +28,7 @@ def runs_of_these_sources(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     report = json.loads(path.read_text())
-    runs: list[dict[str, Any]] = report["details"]["runs"]
+    runs: list[dict[str, Any]] = (report["details"] or {"runs": []})["runs"]  # None: it broke off
     return [r for r in runs if r["whole"] and not scores.outdated("S28", r["commit"])]
 
 

@@ -66,15 +66,17 @@ def audit() -> tuple[list[str], str]:
     command = [sys.executable, "-m", "pip_audit", *options]
     done = subprocess.run(command, capture_output=True, text=True)
     try:
-        found = json.loads(done.stdout)["dependencies"]
+        told = json.loads(done.stdout)["dependencies"]
     except ValueError:
         return [], f"pip-audit: {done.stderr.strip()[-300:]}"
+    found = [d for d in told if d["name"] != "homfast"]
     wrong = [
         f"{d['name']} {d['version']}: {len(d['vulns'])} known" for d in found if d.get("vulns")
     ]
-    skipped = [d["name"] for d in found if "skip_reason" in d and d["name"] != "homfast"]
-    unasked = f"pip-audit could not ask about {len(skipped)} of {len(found)}" if skipped else ""
-    return wrong, unasked
+    skipped = [d["name"] for d in found if "skip_reason" in d]
+    if skipped or not found:
+        return wrong, f"pip-audit could not ask about {len(skipped)} of {len(found)}"
+    return wrong, ""
 
 
 def component(name: str, kind: str, **more: Any) -> dict[str, Any]:
