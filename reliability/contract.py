@@ -207,8 +207,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = list(dict.fromkeys(FIGURES.values()))
     parser.add_argument("--figures", nargs="+", choices=names, default=names, help="which of them")
-    engine = {str(engine): engine.backend == NATIVE for engine in engines()}
-    parser.add_argument("--engine", choices=engine, default="", help="one of them alone")
+    is_native = {str(engine): engine.backend == NATIVE for engine in engines()}
+    parser.add_argument("--engine", choices=is_native, default="", help="one of them alone")
     parser.add_argument("--share", type=share_of_all, default=1.0, help="of the cases")
     parser.add_argument("--seed", type=required.seed, default=0)
     parser.add_argument("--jobs", type=required.at_least_one, default=os.cpu_count())
@@ -220,7 +220,7 @@ def main() -> int:
         task._replace(engine=arguments.engine)
         for task in tasks(arguments.share, arguments.seed)
         if FIGURES[task.idea] in arguments.figures
-        and engine.get(arguments.engine, task.native) == task.native
+        and is_native.get(arguments.engine, task.native) == task.native
     ]
     found: dict[str, list[Found]] = {}
     with ProcessPoolExecutor(arguments.jobs) as pool:
